@@ -1,4 +1,7 @@
-"""Wall-clock time as the project keeps it: microseconds since 1970-01-01 UTC, as int. No local time anywhere."""
+"""Wall-clock time as the project keeps it:
+
+microseconds since 1970-01-01 UTC, as int. No local time anywhere.
+"""
 
 from __future__ import annotations
 

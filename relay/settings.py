@@ -1,18 +1,23 @@
-"""Settings that change while the relay runs: accounts, credentials, sending domains, switches, block lists.
+"""Settings that change while the relay runs: accounts, credentials, sending domains, switches,
+block lists.
 
-Control owns them; every worker holds the same immutable `Settings` value, loaded from the snapshot file and moved on by
-numbered changes. Acceptance reads one value at the end of DATA and stores its version with the message.
+Control owns them; every worker holds the same immutable `Settings` value, loaded from the snapshot
+file and moved on by numbered changes. Acceptance reads one value at the end of DATA and stores its
+version with the message.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
 
-class Switch(str, Enum):
-    """A tracking switch: for opens and for clicks, at an account and at a sending domain (DESIGN section 4)."""
+class Switch(StrEnum):
+    """A tracking switch:
+
+    for opens and for clicks, at an account and at a sending domain (DESIGN section 4).
+    """
 
     ON = "on"
     OFF = "off"
@@ -33,7 +38,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What an application logs in with over SMTP. The secret is kept as SHA-256 (it has 128 random bits or more)."""
+    """What an application logs in with over SMTP.
+
+    The secret is kept as SHA-256 (it has 128 random bits or more).
+    """
 
     id: int
     account: int
@@ -48,7 +56,10 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DkimKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A signing key: selector, algorithm (rsa or ed25519) and the private key, encrypted under the key ring."""
+    """A signing key:
+
+    selector, algorithm (rsa or ed25519) and the private key, encrypted under the key ring.
+    """
 
     selector: str
     algorithm: str
@@ -86,7 +97,10 @@ class Blocks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """What dispatch must not send now: accounts by id, campaigns as (account, name), domains and destinations by name."""
+    """What dispatch must not send now:
+
+    accounts by id, campaigns as (account, name), domains and destinations by name.
+    """
 
     accounts: frozenset[int] = frozenset()
     campaigns: frozenset[tuple[int, str]] = frozenset()
@@ -106,7 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def effective(account: Account, domain: SendingDomain | None, what: str) -> tuple[Switch, str]:
-    """Give the switch in force for "opens" or "clicks", and the level that decided ("account" or "sending domain")."""
+    """Give the switch in force for "opens" or "clicks", and the level that decided ("account"
+    or "sending domain").
+    """
     if domain is not None:
         own: Switch = getattr(domain, what)
         if own is not Switch.INHERIT:
