@@ -129,3 +129,42 @@ def effective(account: Account, domain: SendingDomain | None, what: str) -> tupl
             return own, "sending domain"
     inherited: Switch = getattr(account, what)
     return inherited, "account"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One numbered step of the change feed: `version` is the version that it leads to.
+
+    `table` names a field of `Settings`; `key` its row (None for `blocks` and `pause`, which are
+    replaced whole); `value` is the new row as msgpack, None removes it.
+    """
+
+    version: int
+    table: str
+    key: int | str | None = None
+    value: bytes | None = None
+
+
+_ROWS: dict[str, type[Account | Credential | SendingDomain | Blocks | Pause]] = {
+    "accounts": Account,
+    "credentials": Credential,
+    "domains": SendingDomain,
+    "blocks": Blocks,
+    "pause": Pause,
+}
+
+
+def advance(settings: Settings, change: Change) -> Settings:
+    """Apply the next change; raises ValueError if another one is missing before it."""
+    if change.version != settings.version + 1:
+        raise ValueError(f"change {change.version} does not follow version {settings.version}")
+    kind = _ROWS[change.table]
+    value = None if change.value is None else msgspec.msgpack.decode(change.value, type=kind)
+    if change.key is None:
+        whole = value or (Blocks() if kind is Blocks else Pause())
+        return msgspec.structs.replace(settings, version=change.version, **{change.table: whole})
+    rows = dict(getattr(settings, change.table))
+    if value is None:
+        rows.pop(change.key, None)
+    else:
+        rows[change.key] = value
+    return msgspec.structs.replace(settings, version=change.version, **{change.table: rows})

@@ -1,0 +1,183 @@
+"""Control's end of the link: takes facts from all workers, folds them, and sends settings and
+commands down.
+
+Guarantees: a worker hears `Folded` only after the ledger's commit; a slow or dead worker delays
+nobody else; commands are broadcast and every connected worker's answer is collected within a time
+limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from relay.link import frames
+from relay.settings import Change
+from relay.spool.protocol import Batch
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """One connected worker:
+
+    its socket, what it last said of itself, the commands it owes answers to.
+    """
+
+    worker: int
+    pid: int
+    writer: asyncio.StreamWriter
+    version: int
+    gauges: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    heard: float = 0.0  # monotonic seconds
+    owed: dict[int, asyncio.Future[frames.Answer]] = field(default_factory=dict)
+
+
+class Hub:
+    """Listens for workers on a unix socket (mode 0600)."""
+
+    def __init__(
+        self,
+        path: Path,
+        marks: Callable[[Sequence[str]], Awaitable[dict[str, int]]],
+        fold: Callable[[str, Sequence[Batch]], Awaitable[int]],
+        version: Callable[[], int],
+        replay: Callable[[int], Sequence[Change]],
+    ) -> None:
+        """Take the ledger's marks and fold, the settings version, and the changes since a
+        version.
+        """
+        self._path = path
+        self._marks = marks
+        self._fold = fold
+        self._version = version
+        self._replay = replay
+        self._ids = itertools.count(1)
+        self._server: asyncio.Server | None = None
+        self._folding = asyncio.Lock()
+        self.peers: dict[int, Peer] = {}
+
+    async def start(self) -> None:
+        """Listen; a socket file left by an earlier process is replaced."""
+        self._path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path))
+        finally:
+            os.umask(before)
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for peer in list(self.peers.values()):
+            peer.writer.close()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Send steps of the change feed to every worker."""
+        for peer in self.peers.values():
+            peer.writer.write(frames.encode(frames.Changed(changes=tuple(changes))))
+
+    def suppressed(self, version: int) -> None:
+        """Tell every worker that the suppression snapshot was replaced."""
+        for peer in self.peers.values():
+            peer.writer.write(frames.encode(frames.Suppressed(version=version)))
+
+    async def ask(
+        self, name: str, args: dict[str, Any] | None = None, seconds: float = _ANSWER_SECONDS
+    ) -> dict[int, Any]:
+        """Broadcast a command; give each worker's answer by its index.
+
+        A worker that does not answer in time, or says that it failed, is there with an
+        `{"error": text}`.
+        """
+        waiting: dict[int, asyncio.Future[frames.Answer]] = {}
+        for peer in self.peers.values():
+            command = frames.Command(id=next(self._ids), name=name, args=args or {})
+            waiting[peer.worker] = peer.owed[command.id] = (
+                asyncio.get_running_loop().create_future()
+            )
+            peer.writer.write(frames.encode(command))
+        if waiting:
+            await asyncio.wait(waiting.values(), timeout=seconds)
+        return {worker: _outcome(future) for worker, future in waiting.items()}
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer: Peer | None = None
+        try:
+            peer = await self._greet(reader, writer)
+            while True:
+                await self._take(peer, await frames.read(reader))
+        except (OSError, EOFError) as problem:
+            _log.info("worker %s: link closed: %s", peer.worker if peer else "?", problem)
+        except frames.LinkError as problem:
+            _log.warning("worker %s: %s", peer.worker if peer else "?", problem)
+        except asyncio.CancelledError:
+            pass  # the server is being closed; asyncio logs a cancelled handler as an error
+        finally:
+            if peer is not None and self.peers.get(peer.worker) is peer:
+                del self.peers[peer.worker]
+            if peer is not None:
+                for future in peer.owed.values():
+                    future.cancel()
+            writer.close()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Peer:
+        hello = await frames.read(reader)
+        if not isinstance(hello, frames.Hello):
+            raise frames.LinkError("expected Hello")
+        marks = await self._marks(hello.spools)
+        writer.write(frames.encode(frames.Welcome(marks=marks, version=self._version())))
+        missed = self._replay(hello.version)
+        if missed:
+            writer.write(frames.encode(frames.Changed(changes=tuple(missed))))
+        peer = Peer(
+            worker=hello.worker,
+            pid=hello.pid,
+            writer=writer,
+            version=hello.version,
+            heard=time.monotonic(),
+        )
+        self.peers[peer.worker] = peer
+        return peer
+
+    async def _take(self, peer: Peer, frame: frames.AnyFrame) -> None:
+        peer.heard = time.monotonic()
+        match frame:
+            case frames.Facts(spool=spool, rows=rows):
+                async with self._folding:
+                    upto = await self._fold(spool, [Batch(seq, events) for seq, events in rows])
+                peer.writer.write(frames.encode(frames.Folded(spool=spool, upto=upto)))
+                await peer.writer.drain()
+            case frames.Status(gauges=gauges, counters=counters):
+                peer.gauges, peer.counters = gauges, counters
+            case frames.Answer() as answer:
+                future = peer.owed.pop(answer.id, None)
+                if future is not None and not future.done():
+                    future.set_result(answer)
+            case other:
+                raise frames.LinkError(f"{type(other).__name__} is not for control")
+
+
+def _outcome(future: asyncio.Future[frames.Answer]) -> object:
+    if not future.done() or future.cancelled():
+        return {"error": "no answer in time"}
+    answer = future.result()
+    if answer.error:
+        return {"error": answer.error}
+    return msgspec.msgpack.decode(answer.result)

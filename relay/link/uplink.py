@@ -1,0 +1,205 @@
+"""The worker's end of the link: sends facts until the ledger has them, applies what control sends
+down.
+
+Guarantees: facts of each spool go up in order and are forgotten only after control said that they
+are folded; a lost connection is made again with a growing pause and nothing is lost or counted
+twice (the ledger keeps a high-water mark). A worker runs without control: it works from its
+snapshot, and the outbox grows to its bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from relay.link import frames
+from relay.settings import Change
+from relay.spool.protocol import Batch, Spool
+
+_log = logging.getLogger(__name__)
+
+_ROWS_PER_FRAME = 64
+_OCTETS_PER_FRAME = 4 * 1024 * 1024
+_UNACKNOWLEDGED_FRAMES = 4
+_POLL_SECONDS = 0.05
+_STATUS_SECONDS = 1.0
+_RECONNECT_SECONDS = (0.05, 2.0)
+
+
+class Receiver(Protocol):
+    """What the worker does with what comes down."""
+
+    @property
+    def settings_version(self) -> int:
+        """Give the version of the settings in force."""
+        ...
+
+    def changed(self, changes: tuple[Change, ...]) -> None:
+        """Take steps of the change feed."""
+        ...
+
+    def suppressed(self, version: int) -> None:
+        """Read the suppression snapshot again."""
+        ...
+
+    def gauges(self) -> dict[str, float]:
+        """Give the worker's present state for control's metrics."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """Give the worker's counters since it started."""
+        ...
+
+
+Commands = Mapping[str, Callable[[frames.Command], Awaitable[object]]]
+
+
+class Uplink:
+    """One worker's connection to control, made again for as long as `run` runs."""
+
+    def __init__(
+        self,
+        path: Path,
+        worker: int,
+        spools: Callable[[], Mapping[str, Spool]],
+        receiver: Receiver,
+        commands: Commands,
+    ) -> None:
+        """Take the socket's path, the worker's index, its spools by incarnation and what to do
+        with frames.
+        """
+        self._path = path
+        self._worker = worker
+        self._spools = spools
+        self._receiver = receiver
+        self._commands = commands
+        self._room = asyncio.Semaphore(_UNACKNOWLEDGED_FRAMES)
+        self._answering: set[asyncio.Task[None]] = set()
+        self.connected = False
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        pause = _RECONNECT_SECONDS[0]
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(self._path))
+            except OSError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _RECONNECT_SECONDS[1])
+                continue
+            try:
+                await self._converse(reader, writer)
+            except (OSError, EOFError, frames.LinkError) as problem:
+                _log.warning("link to control lost: %s", problem)
+            finally:
+                self.connected = False
+                writer.close()
+            pause = _RECONNECT_SECONDS[0]
+            await asyncio.sleep(pause)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        spools = self._spools()
+        hello = frames.Hello(
+            worker=self._worker,
+            pid=os.getpid(),
+            version=self._receiver.settings_version,
+            spools=tuple(spools),
+        )
+        writer.write(frames.encode(hello))
+        welcome = await frames.read(reader)
+        if not isinstance(welcome, frames.Welcome):
+            raise frames.LinkError("expected Welcome after Hello")
+        for incarnation, mark in welcome.marks.items():
+            if incarnation in spools:
+                await spools[incarnation].forget(mark)
+        self._room = asyncio.Semaphore(_UNACKNOWLEDGED_FRAMES)
+        self.connected = True
+        jobs = {
+            asyncio.create_task(self._send_facts(spool, welcome.marks.get(name, 0), writer))
+            for name, spool in spools.items()
+        }
+        jobs.add(asyncio.create_task(self._send_status(writer)))
+        jobs.add(asyncio.create_task(self._receive(reader, writer)))
+        try:
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*jobs, return_exceptions=True)
+
+    async def _send_facts(self, spool: Spool, after: int, writer: asyncio.StreamWriter) -> None:
+        while True:
+            batches = await spool.batches(after, _ROWS_PER_FRAME)
+            if not batches:
+                await asyncio.sleep(_POLL_SECONDS)
+                continue
+            rows = _within_frame(batches)
+            await self._room.acquire()
+            writer.write(frames.encode(frames.Facts(spool=spool.incarnation, rows=rows)))
+            await writer.drain()
+            after = rows[-1][0]
+
+    async def _send_status(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            status = frames.Status(
+                worker=self._worker,
+                gauges=self._receiver.gauges(),
+                counters=self._receiver.counters(),
+            )
+            writer.write(frames.encode(status))
+            await writer.drain()
+            await asyncio.sleep(_STATUS_SECONDS)
+
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            match await frames.read(reader):
+                case frames.Folded(spool=name, upto=upto):
+                    spool = self._spools().get(name)
+                    if spool is not None:
+                        await spool.forget(upto)
+                    self._room.release()
+                case frames.Changed(changes=changes):
+                    self._receiver.changed(changes)
+                case frames.Suppressed(version=version):
+                    self._receiver.suppressed(version)
+                case frames.Command() as command:
+                    task = asyncio.create_task(self._answer(command, writer))
+                    self._answering.add(task)
+                    task.add_done_callback(self._answering.discard)
+                case other:
+                    raise frames.LinkError(f"{type(other).__name__} is not for a worker")
+
+    async def _answer(self, command: frames.Command, writer: asyncio.StreamWriter) -> None:
+        run = self._commands.get(command.name)
+        if run is None:
+            answer = frames.Answer(id=command.id, error=f"{command.name}: no such command")
+        else:
+            try:
+                result = await run(command)
+                answer = frames.Answer(id=command.id, result=msgspec.msgpack.encode(result))
+            except Exception as problem:  # noqa: BLE001 - the asker gets it; a command must not end a worker
+                _log.exception("command %s failed", command.name)
+                answer = frames.Answer(id=command.id, error=f"{command.name}: {problem}")
+        writer.write(frames.encode(answer))
+
+
+def _within_frame(batches: list[Batch]) -> tuple[tuple[int, tuple[bytes, ...]], ...]:
+    """Take as many rows as fit a frame with room to spare, at least one."""
+    rows: list[tuple[int, tuple[bytes, ...]]] = []
+    octets = 0
+    for batch in batches:
+        octets += sum(map(len, batch.events))
+        if rows and octets > _OCTETS_PER_FRAME:
+            break
+        rows.append((batch.seq, batch.events))
+    return tuple(rows)
