@@ -1,8 +1,9 @@
 """Ids of messages and deliveries: 63-bit integers that grow with time and need nobody's permission.
 
-Layout, from the top: 32 bits of seconds since 2020-01-01, 11 bits naming the spool, 20 bits counting within the second.
-Two spools never give the same id; one spool never gives an id twice, even if its clock is set back, because it starts
-above the highest id that it has stored. As text an id is 13 characters of lower-case base32 (RFC 4648).
+Layout, from the top: 32 bits of seconds since 2020-01-01, 11 bits naming the spool, 20 bits
+counting within the second. Two spools never give the same id; one spool never gives an id twice,
+even if its clock is set back, because it starts above the highest id that it has stored. As text an
+id is 13 characters of lower-case base32 (RFC 4648).
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ class IdSource:
     """Gives ids for one spool; safe to call from any thread."""
 
     def __init__(self, spool_number: int, *, above: int = 0, clock: Clock = now) -> None:
-        """Start above the id `above`. `spool_number` is 0-2047 and unique among the spools that share a ledger."""
+        """Start above the id `above`.
+
+        `spool_number` is 0-2047 and unique among the spools that share a ledger.
+        """
         if not 0 <= spool_number <= MAX_SPOOL_NUMBER:
             raise ValueError(f"spool number {spool_number} is not between 0 and {MAX_SPOOL_NUMBER}")
         self._spool = spool_number << _COUNTER_BITS
