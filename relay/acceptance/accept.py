@@ -1,0 +1,294 @@
+"""The route's second stop, once per message: from a submission to a stored message with its
+deliveries.
+
+Guarantees: when `accept` returns, message, deliveries and their facts are on disk; when it raises,
+nothing is kept but the fact of the refusal. Settings are read once, at the end of DATA, and their
+version is stored with the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from metrics.events import Event, Kind
+from relay.acceptance.decision import Decision, decide
+from relay.acceptance.headers import check_loops, missing_fields, received
+from relay.acceptance.options import Options, read_options
+from relay.acceptance.senders import check_sender
+from relay.acceptance.submission import Recipient, Submission
+from relay.clock import Clock
+from relay.errors import RefusedError, SpoolFullError
+from relay.mail.header import Header, remove, split
+from relay.message import Delivery, Message, State
+from relay.settings import Account, SendingDomain, Settings
+from relay.spool.protocol import Spool
+from tracking.plan import Plan, Switches, compile_plan, encode_plan
+
+_encode = msgspec.msgpack.Encoder().encode
+_MAX_SUBJECT = 256
+
+
+class Suppressions(Protocol):
+    """Who must not get mail."""
+
+    def reason(self, account: int, domain: str, campaign: str, recipient: str) -> str:
+        """Give why this recipient is suppressed in any of these scopes, or ""."""
+        ...
+
+
+class Onward(Protocol):
+    """Dispatch, as acceptance sees it."""
+
+    def room(self, deliveries: int) -> bool:
+        """Say whether so many new deliveries may start CLAIMED, in dispatch's memory."""
+        ...
+
+    def offer(self, message: Message, deliveries: Sequence[Delivery]) -> None:
+        """Take over deliveries that were stored as CLAIMED."""
+        ...
+
+    def destination(self, recipient_domain: str, message: Message) -> str:
+        """Name what dispatch groups this recipient by."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What acceptance needs to know of this installation."""
+
+    name: str
+    hostname: str
+    tracking_url: str
+    own_hosts: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, kw_only=True)
+class Acceptance:
+    """Takes submissions for one worker."""
+
+    node: Node
+    settings: Callable[[], Settings]
+    suppressions: Suppressions
+    spool: Spool
+    onward: Onward
+    clock: Clock
+
+    async def accept(self, submission: Submission) -> Message:
+        """Store one submission; the returned message is on disk.
+
+        Raises RefusedError with the reply to give, SpoolFullError or StorageError.
+        """
+        refusal = self.spool.refuses()
+        if refusal:
+            raise SpoolFullError(refusal)
+        settings, at = self.settings(), self.clock()
+        account = _account(settings, submission)
+        header = split(submission.content)
+        first_id = self.spool.take_ids(1 + len(submission.recipients))
+        try:
+            check_loops(header)
+            sending_domain, domain = check_sender(settings, account, header)
+            options = read_options(header)
+        except RefusedError as refused:
+            self._note_refusal(submission, account, first_id, at, refused)
+            raise
+        decision = decide(account, domain, options)
+        content, message_id = self._complete(submission, header, options, first_id, at)
+        plan = self._plan(content, decision, domain)
+        message = Message(
+            id=first_id,
+            account=account.id,
+            accepted_at=at,
+            settings_version=settings.version,
+            credential=submission.credential.id,
+            sending_domain=sending_domain,
+            sending_domain_id=domain.id if domain else 0,
+            sender=submission.sender.address if submission.sender else b"",
+            trace=received(
+                hostname=self.node.hostname,
+                helo=submission.helo,
+                protocol=submission.protocol,
+                message=first_id,
+                at=at,
+            ),
+            campaign=options.campaign,
+            template=options.template,
+            tags=tuple(options.tags),
+            metadata=options.metadata,
+            message_id=message_id,
+            subject=_subject(header),
+            size=len(content),
+            opens=decision.opens,
+            clicks=decision.clicks,
+            plan=encode_plan(plan) if plan is not None and not plan.skipped else b"",
+            unsubscribe=_adds_unsubscribe(domain, options, header),
+            signed=header.get(b"dkim-signature") is not None,
+            eightbit=submission.eightbit or not content.isascii(),
+            utf8=submission.utf8,
+            envid=submission.envid,
+            ret=submission.ret,
+        )
+        skipped = decision.skipped or (plan.skipped if plan is not None else "")
+        await self._store(submission, message, content, skipped)
+        return message
+
+    def _complete(
+        self, submission: Submission, header: Header, options: Options, first_id: int, at: int
+    ) -> tuple[bytes, str]:
+        content = remove(submission.content, options.strip) if options.strip else submission.content
+        added, message_id = missing_fields(header, first_id, self.node.hostname, at)
+        return (added + content if added else content), message_id
+
+    def _plan(
+        self, content: bytes, decision: Decision, domain: SendingDomain | None
+    ) -> Plan | None:
+        if not (decision.opens or decision.clicks):
+            return None
+        switches = Switches(
+            opens=decision.opens,
+            clicks=decision.clicks,
+            outlook=domain.outlook_links if domain else True,
+            plain_text=domain.text_links if domain else False,
+        )
+        url = (domain.tracking_url if domain else "") or self.node.tracking_url
+        return compile_plan(content, switches, base_url=url, own_hosts=self.node.own_hosts)
+
+    async def _store(
+        self, submission: Submission, message: Message, content: bytes, skipped: str
+    ) -> None:
+        kept, excluded = self._sort_recipients(submission, message)
+        accepted_event = _accepted(message, self.node.name, skipped)
+        claimed = self.onward.room(len(kept))
+        state = State.CLAIMED if claimed else State.WAITING
+        deliveries = [
+            Delivery(
+                id=id_,
+                message=message.id,
+                recipient=recipient.mailbox.address,
+                recipient_domain=recipient.mailbox.routing_domain,
+                destination=self.onward.destination(recipient.mailbox.routing_domain, message),
+                account=message.account,
+                campaign=message.campaign,
+                sending_domain=message.sending_domain,
+                state=state,
+                not_before=message.accepted_at,
+                starts_at=message.accepted_at,
+                notify=recipient.notify,
+                orcpt=recipient.orcpt,
+            )
+            for id_, recipient in kept
+        ]
+        events = [_encode(_for(accepted_event, id_, who)) for id_, who in kept]
+        for id_, who, reason in excluded:
+            one = msgspec.structs.replace(
+                _for(accepted_event, id_, who), kind=Kind.EXCLUDED, reason=reason
+            )
+            events.append(_encode(one))
+        if deliveries:
+            await self.spool.accept(message, content, deliveries, events)
+            if claimed:
+                self.onward.offer(message, deliveries)
+        else:
+            await self.spool.record(events)
+
+    def _sort_recipients(
+        self, submission: Submission, message: Message
+    ) -> tuple[list[tuple[int, Recipient]], list[tuple[int, Recipient, str]]]:
+        """Part recipients into those who get mail and those excluded, each with its delivery id."""
+        kept: list[tuple[int, Recipient]] = []
+        excluded: list[tuple[int, Recipient, str]] = []
+        seen: set[bytes] = set()
+        for index, recipient in enumerate(submission.recipients, start=1):
+            id_, mailbox = message.id + index, recipient.mailbox
+            key = mailbox.local + b"@" + mailbox.routing_domain.encode("ascii")
+            reason = "duplicate" if key in seen else self.suppressions.reason(
+                message.account, message.sending_domain, message.campaign, str(mailbox)
+            )  # fmt: skip
+            seen.add(key)
+            if reason:
+                excluded.append((id_, recipient, reason))
+            else:
+                kept.append((id_, recipient))
+        return kept, excluded
+
+    def _note_refusal(
+        self, submission: Submission, account: Account, first_id: int, at: int, why: RefusedError
+    ) -> None:
+        self.spool.record_soon(
+            [
+                _encode(
+                    Event(
+                        kind=Kind.REJECTED,
+                        at=at,
+                        delivery=first_id + index,
+                        message=first_id,
+                        account=account.id,
+                        recipient=str(recipient.mailbox),
+                        recipient_domain=recipient.mailbox.routing_domain,
+                        node=self.node.name,
+                        reason=why.enhanced,
+                        code=why.code,
+                        enhanced=why.enhanced,
+                        reply=why.text,
+                    )
+                )
+                for index, recipient in enumerate(submission.recipients, start=1)
+            ]
+        )
+
+
+def _account(settings: Settings, submission: Submission) -> Account:
+    account = settings.accounts.get(submission.credential.account)
+    if account is None or account.suspended:
+        raise RefusedError(550, "5.7.1", "this account is suspended")
+    return account
+
+
+def _adds_unsubscribe(domain: SendingDomain | None, options: Options, header: Header) -> bool:
+    if header.get(b"list-unsubscribe") is not None:
+        return False
+    if options.unsubscribe is not None:
+        return options.unsubscribe
+    return domain.unsubscribe if domain else False
+
+
+def _subject(header: Header) -> str:
+    raw = header.get(b"subject") or b""
+    return raw[:_MAX_SUBJECT].decode("utf-8", "replace").replace("\0", "�")
+
+
+def _accepted(message: Message, node: str, skipped: str) -> Event:
+    return Event(
+        kind=Kind.ACCEPTED,
+        at=message.accepted_at,
+        message=message.id,
+        account=message.account,
+        sending_domain=message.sending_domain,
+        sending_domain_id=message.sending_domain_id,
+        campaign=message.campaign,
+        template=message.template,
+        tags=message.tags,
+        metadata=message.metadata,
+        node=node,
+        message_id=message.message_id,
+        subject=message.subject,
+        sender=message.sender.decode("utf-8", "replace"),
+        size=message.size,
+        tracked=" ".join(
+            word for word, on in (("opens", message.opens), ("clicks", message.clicks)) if on
+        ),
+        skipped=skipped,
+    )
+
+
+def _for(event: Event, delivery: int, recipient: Recipient) -> Event:
+    return msgspec.structs.replace(
+        event,
+        delivery=delivery,
+        recipient=str(recipient.mailbox),
+        recipient_domain=recipient.mailbox.routing_domain,
+    )

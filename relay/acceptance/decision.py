@@ -1,0 +1,46 @@
+"""Will this message be tracked: account, sending domain and header, in the order of DESIGN section
+4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.acceptance.options import Options
+from relay.settings import Account, SendingDomain, Switch, effective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What tracking does to a message, and which level said so."""
+
+    opens: bool
+    clicks: bool
+    opens_by: str
+    clicks_by: str
+    skipped: str = ""  # why a message that the switches track is not tracked after all
+
+
+def decide(account: Account, domain: SendingDomain | None, options: Options) -> Decision:
+    """Settle opens and clicks, each on its own: a header turns off always, on only under
+    `optional`.
+    """
+    opens, opens_by = _settle(account, domain, "opens", options.opens)
+    clicks, clicks_by = _settle(account, domain, "clicks", options.clicks)
+    if (opens or clicks) and domain is not None and not domain.tracking_ok:
+        return Decision(
+            opens=False, clicks=False, opens_by=opens_by, clicks_by=clicks_by,
+            skipped="tracking-host-failed",
+        )  # fmt: skip
+    return Decision(opens=opens, clicks=clicks, opens_by=opens_by, clicks_by=clicks_by)
+
+
+def _settle(
+    account: Account, domain: SendingDomain | None, what: str, asked: bool | None
+) -> tuple[bool, str]:
+    switch, level = effective(account, domain, what)
+    if switch is Switch.ON:
+        return (False, "message") if asked is False else (True, level)
+    if switch is Switch.OPTIONAL and asked is not None:
+        return asked, "message"
+    return False, level
