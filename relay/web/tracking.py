@@ -1,0 +1,244 @@
+"""The public tracking host: click, pixel, unsubscribe by page and by one-click.
+
+Guarantees: a token that is not ours for this host is 404 and nothing else is said; a redirect goes
+only where we signed; GET and HEAD change nothing but the record of the hit; an unsubscription is
+answered after it is on disk. A hit may be answered before it is (a kill loses at most one group
+commit). Host and scheme come from the settings, never from the request (reference: RFC 8058 for
+one-click).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from metrics.events import Event, Hit, Kind
+from relay.clock import Clock
+from relay.mail.keyring import KeyRing
+from relay.settings import Blocks, SendingDomain
+from relay.web.clients import ClientAddress
+from tracking import tokens
+
+_encode = msgspec.msgpack.Encoder().encode
+
+PIXEL = bytes.fromhex(
+    "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
+)
+_PIXEL_HEADERS = {
+    "Content-Type": "image/gif",
+    "Cache-Control": "no-store",
+    "X-Robots-Tag": "noindex",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_CLICK_HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex",
+    "X-Content-Type-Options": "nosniff",
+}
+_PAGE_HEADERS = _CLICK_HEADERS | {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+}
+SCOPES = ("domain", "account", "campaign")  # by the link index of an unsubscribe token
+_MAX_USER_AGENT = 400
+_BODY_SECONDS = 10
+
+
+class Recorder(Protocol):
+    """Where facts go."""
+
+    def hit(self, event: bytes) -> None:
+        """Record a hit soon; it may be lost with one group commit."""
+        ...
+
+    async def unsubscribe(self, event: Event) -> None:
+        """Record an unsubscription and put it in force on this node; returns when it is on disk."""
+        ...
+
+
+class TrackingHost:
+    """The handlers; one per worker."""
+
+    def __init__(
+        self,
+        *,
+        hosts: Callable[[], frozenset[str]],
+        keyring: KeyRing,
+        blocks: Callable[[], Blocks],
+        domain: Callable[[int], SendingDomain | None],
+        recorder: Recorder,
+        clients: ClientAddress,
+        clock: Clock,
+    ) -> None:
+        """Take the tracking hosts that are ours, the keys, the block list, and whom to tell."""
+        self._hosts = hosts
+        self._keyring = keyring
+        self._blocks = blocks
+        self._domain = domain
+        self._recorder = recorder
+        self._clients = clients
+        self._clock = clock
+
+    def application(self) -> web.Application:
+        """Build the application for the public listener."""
+        app = web.Application(client_max_size=65_536)
+        app.router.add_route("*", "/c/{token}", self.click)
+        app.router.add_route("*", "/o/{token}.gif", self.pixel)
+        app.router.add_route("*", "/u/{token}", self.unsubscribe)
+        app.router.add_get("/robots.txt", _robots)
+        return app
+
+    async def click(self, request: web.Request) -> web.Response:
+        """Redirect to the signed destination."""
+        if request.method not in ("GET", "HEAD"):
+            return _method_not_allowed()
+        token = self._read(request, tokens.Kind.CLICK)
+        if token is None:
+            return _not_found()
+        url = token.destination.decode("ascii")
+        if self._blocked(token, url):
+            return web.Response(
+                status=410, headers=_PAGE_HEADERS, text=_page("This link has been switched off.")
+            )
+        self._hit(request, Kind.CLICKED, token, url)
+        return web.Response(status=302, headers=_CLICK_HEADERS | {"Location": url})
+
+    async def pixel(self, request: web.Request) -> web.Response:
+        """Serve the picture; only a valid token is recorded."""
+        if request.method not in ("GET", "HEAD"):
+            return _method_not_allowed()
+        token = self._read(request, tokens.Kind.OPEN)
+        if token is not None and not self._blocked(token, ""):
+            self._hit(request, Kind.OPENED, token, "")
+        return web.Response(body=PIXEL, headers=_PIXEL_HEADERS)
+
+    async def unsubscribe(self, request: web.Request) -> web.Response:
+        """Show the page on GET; unsubscribe on POST, one-click or from the page's button."""
+        token = self._read(request, tokens.Kind.UNSUBSCRIBE)
+        if token is None:
+            return _not_found()
+        if request.method in ("GET", "HEAD"):
+            return web.Response(headers=_PAGE_HEADERS, text=_unsubscribe_page())
+        if request.method != "POST":
+            return _method_not_allowed("GET, HEAD, POST")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                form = await request.post()
+        except TimeoutError:
+            return web.Response(status=408, text="the request body did not arrive in time\n")
+        if form.get("List-Unsubscribe") != "One-Click":
+            return web.Response(
+                status=400, text="expected the form field List-Unsubscribe=One-Click\n"
+            )
+        await self._recorder.unsubscribe(
+            Event(
+                kind=Kind.UNSUBSCRIBED,
+                at=self._clock(),
+                delivery=token.identity.delivery,
+                account=token.identity.account,
+                sending_domain_id=token.identity.domain,
+                campaign_hash=token.identity.campaign,
+                scope=SCOPES[token.link] if token.link < len(SCOPES) else SCOPES[0],
+                reason="one-click" if "button" not in form else "page",
+            )
+        )
+        return web.Response(headers=_PAGE_HEADERS, text=_page("You have been unsubscribed."))
+
+    def _read(self, request: web.Request, kind: tokens.Kind) -> tokens.Token | None:
+        text = request.match_info["token"]
+        for host in self._candidates(request):
+            try:
+                token = tokens.read(text, host, self._keyring)
+            except tokens.BadTokenError:
+                continue
+            return token if token.kind is kind else None
+        return None
+
+    def _candidates(self, request: web.Request) -> tuple[str, ...]:
+        """The host that was asked for, if it is ours: a token is good on its own host only."""
+        host = request.headers.get("Host", "").lower()
+        return (host,) if host in self._hosts() else ()
+
+    def _blocked(self, token: tokens.Token, url: str) -> bool:
+        blocks = self._blocks()
+        identity = token.identity
+        if identity.campaign in blocks.campaigns or identity.domain in blocks.domains:
+            return True
+        if not url or not blocks.destinations:
+            return False
+        return url in blocks.destinations or f"host:{_host_of(url)}" in blocks.destinations
+
+    def _hit(self, request: web.Request, kind: Kind, token: tokens.Token, url: str) -> None:
+        domain = self._domain(token.identity.domain)
+        privacy = domain.privacy if domain else "full"
+        headers = request.headers
+        full = privacy == "full"
+        hit = Hit(
+            method=request.method,
+            user_agent=headers.get("User-Agent", "")[:_MAX_USER_AGENT] if full else "",
+            address=self._clients.of(request) if full else "",
+            purpose=(
+                headers.get("Sec-Purpose") or headers.get("Purpose") or headers.get("X-Moz") or ""
+            )[:64],
+            link=token.link,
+            url=url,
+        )
+        self._recorder.hit(
+            _encode(
+                Event(
+                    kind=kind,
+                    at=self._clock(),
+                    delivery=token.identity.delivery,
+                    account=token.identity.account,
+                    sending_domain_id=token.identity.domain,
+                    campaign_hash=token.identity.campaign,
+                    hit=hit,
+                )
+            )
+        )
+
+
+def _host_of(url: str) -> str:
+    authority = url.split("://", 1)[-1].replace("\\", "/")
+    for mark in "/?#":
+        authority = authority.split(mark, 1)[0]
+    host = authority.rsplit("@", 1)[-1]
+    return host.rsplit(":", 1)[0].lower() if not host.endswith("]") else host.lower()
+
+
+async def _robots(_request: web.Request) -> web.Response:
+    return web.Response(text="User-agent: *\nDisallow: /\n")
+
+
+def _not_found() -> web.Response:
+    return web.Response(status=404, text="404: Not Found")
+
+
+def _method_not_allowed(allow: str = "GET, HEAD") -> web.Response:
+    return web.Response(status=405, headers={"Allow": allow}, text="405: Method Not Allowed")
+
+
+def _page(sentence: str, extra: str = "") -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(sentence)}</title>"
+        "<style>body{font:1.1rem/1.5 sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem}"
+        "button{font:inherit;padding:.5rem 1.5rem}</style></head>"
+        f"<body><p>{html.escape(sentence)}</p>{extra}</body></html>\n"
+    )
+
+
+def _unsubscribe_page() -> str:
+    return _page(
+        "Do you want to stop receiving these mails?",
+        '<form method="post"><input type="hidden" name="List-Unsubscribe" value="One-Click">'
+        '<button name="button" value="page">Unsubscribe</button></form>',
+    )
