@@ -1,0 +1,145 @@
+"""One classifier for SMTP replies at delivery time and for the diagnostics of reports.
+
+Guarantees: a `Judgement` for any input, in time linear in the first `MAX_TEXT` characters of the
+text; code, enhanced code and text are weighed together by the rules of `rules.toml`, and only where
+no rule speaks do the codes alone decide. 5.1.1 with a text about rates is a rate limit; "no such
+user" is believed under any code. Leaves to others: reading replies off a socket, retry times,
+and the suppression itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bounces.judgement import Judgement, answer
+from bounces.rules import fold, load_rules
+
+MAX_TEXT: Final = 1500
+
+_LINE = re.compile(r"\s*([2-5]\d\d)(?:[ -]+(?:#?([245]\.\d{1,3}\.\d{1,3})(?![\d.])[:,;]?)?|$)")
+_CONTINUED = re.compile(r"(?<![\w.])[245]\d\d-[ ]?(?:[245]\.\d{1,3}\.\d{1,3}(?![\d.]))?[ ]?")
+_ENHANCED = re.compile(r"(?<![\d.])#?([245]\.\d{1,2}\.\d{1,3})(?![\d.])")
+_CODE = re.compile(r"(?<![\d.\w-])([45]\d\d)(?:[ -]|$|(?=[,.:;)\]'\"]))")
+_ADDRESS = re.compile(r"<?[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}>?")
+_SPACE = re.compile(r"\s+")
+
+# What the enhanced code alone says (RFC 3463, RFC 5248), where no rule knew the text.
+_BY_ENHANCED: Final[dict[str, tuple[str, str]]] = {
+    "1.0": ("user-unknown", "userunknown"),
+    "1.1": ("user-unknown", "userunknown"),
+    "1.2": ("dns", "hostunknown"),
+    "1.3": ("user-unknown", "userunknown"),
+    "1.4": ("user-unknown", "userunknown"),
+    "1.6": ("user-unknown", "hasmoved"),
+    "1.7": ("sender-rejected", "rejected"),
+    "1.8": ("sender-rejected", "rejected"),
+    "1.9": ("system", "systemerror"),
+    "1.10": ("dns", "notaccept"),
+    "2.0": ("user-unknown", "filtered"),
+    "2.1": ("mailbox-disabled", "suspend"),
+    "2.2": ("mailbox-full", "mailboxfull"),
+    "2.3": ("too-large", "emailtoolarge"),
+    "2.4": ("user-unknown", "filtered"),
+    "3.0": ("system", "systemerror"),
+    "3.1": ("system", "systemfull"),
+    "3.2": ("system", "notaccept"),
+    "3.3": ("system", "systemerror"),
+    "3.4": ("too-large", "emailtoolarge"),
+    "3.5": ("system", "systemerror"),
+    "4.0": ("network", "networkerror"),
+    "4.1": ("network", "expired"),
+    "4.2": ("network", "networkerror"),
+    "4.3": ("network", "networkerror"),
+    "4.4": ("dns", "hostunknown"),
+    "4.5": ("system", "systemerror"),
+    "4.6": ("network", "networkerror"),
+    "4.7": ("network", "expired"),
+    "5.3": ("throttled", "ratelimited"),
+    "7.0": ("policy", "policyviolation"),
+    "7.1": ("policy", "policyviolation"),
+    "7.2": ("policy", "policyviolation"),
+    "7.3": ("policy", "policyviolation"),
+    "7.4": ("policy", "securityerror"),
+    "7.7": ("content", "contenterror"),
+}
+_BY_SUBJECT: Final[dict[str, tuple[str, str]]] = {
+    "4": ("network", "networkerror"),
+    "5": ("protocol", "syntaxerror"),
+    "6": ("content", "contenterror"),
+    "7": ("policy", "policyviolation"),
+}
+_BY_CODE: Final[dict[int, tuple[str, str]]] = {
+    421: ("system", "systemerror"),
+    450: ("system", "systemerror"),
+    451: ("system", "systemerror"),
+    452: ("system", "systemfull"),
+    500: ("protocol", "syntaxerror"),
+    501: ("protocol", "syntaxerror"),
+    502: ("protocol", "syntaxerror"),
+    503: ("protocol", "syntaxerror"),
+    504: ("protocol", "syntaxerror"),
+    521: ("dns", "notaccept"),
+    523: ("too-large", "emailtoolarge"),
+    530: ("policy", "securityerror"),
+    535: ("policy", "securityerror"),
+    538: ("tls", "failedstarttls"),
+    551: ("user-unknown", "userunknown"),
+    552: ("mailbox-full", "mailboxfull"),
+    556: ("dns", "notaccept"),
+}
+_OTHER: Final = ("other", "undefined")
+
+
+def classify(
+    code: int, enhanced: str, text: str, *, stage: str = "", provider: str = ""
+) -> Judgement:
+    """Say what a reply means.
+
+    `code` is the SMTP code (0 where a report gives none), `enhanced` the enhanced code or `""`,
+    `text` the rest of the reply, its lines joined. `stage` is banner, connect, ehlo, tls, auth,
+    mail, rcpt, data or dot; `provider` a provider's name in lower case; `""` where not known.
+    """
+    folded = prepare(text)
+    digits = str(code) if code else ""
+    for rule in load_rules():
+        if rule.takes(folded, digits, enhanced, stage, provider):
+            return answer(rule.klass, rule.reason, code, stage, rule.id, rule.told)
+    klass, reason, rule_id = _by_codes(code, enhanced)
+    return answer(klass, reason, code, stage, rule_id, {})
+
+
+def prepare(text: str) -> str:
+    """Fold a reply text for the rules: bounded, one line, addresses as `<@>`."""
+    short = _SPACE.sub(" ", text[:MAX_TEXT])
+    return fold(_ADDRESS.sub("<@>", _CONTINUED.sub("", short)))
+
+
+def _by_codes(code: int, enhanced: str) -> tuple[str, str, str]:
+    detail = enhanced[2:]
+    if detail and detail != "0.0":
+        klass, reason = _BY_ENHANCED.get(detail) or _BY_SUBJECT.get(detail[:1]) or _OTHER
+        if klass != "other":
+            return klass, reason, f"enhanced-{detail}"
+    if code in _BY_CODE:
+        return *_BY_CODE[code], f"code-{code}"
+    return *_OTHER, "nothing-known"
+
+
+def codes_in(text: str) -> tuple[int, str]:
+    """Find the SMTP code and the enhanced code in a diagnostic text; 0 and `""` where absent."""
+    short = text[:MAX_TEXT]
+    found = _CODE.search(short)
+    code = int(found[1]) if found else 0
+    enhanced = _ENHANCED.search(short, found.start() if found else 0) or _ENHANCED.search(short)
+    return code, enhanced[1] if enhanced else ""
+
+
+def classify_line(reply: str) -> Judgement:
+    """Judge a reply written on one line, with or without codes in front: `550 5.1.1 No such user`."""
+    found = _LINE.match(reply)
+    if found is None:
+        code, enhanced = codes_in(reply)
+        return classify(code, enhanced, reply)
+    rest = reply[found.end() :]
+    return classify(int(found[1]), found[2] or codes_in(rest)[1], rest)

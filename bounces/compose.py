@@ -1,0 +1,108 @@
+"""From what a report says about a recipient to a record: texts weighed, category and reason fixed.
+
+Guarantees: one record per call, never an exception. The most specific text is asked first (the
+diagnostic code, then the text about this recipient, then the whole notice), and a vaguer one only
+where the rules found nothing sure. A delay is soft whatever it says; a failure reported with a
+temporary status is soft, and final only where the text says the address does not exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from bounces.classify import classify, codes_in
+from bounces.judgement import Judgement
+from bounces.report import MAX_DIAGNOSTIC, Category, Record
+
+_UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_PROVIDERS: Final = (
+    ("google", ("google.com", "gmail", "googlemail", "gsmtp")),
+    ("microsoft", ("outlook.com", "hotmail", "live.com", "microsoft", "office365", "msn.com")),
+    ("yahoo", ("yahoo", "yahoodns", "aol.", "verizonmedia", "ymail")),
+    ("apple", ("icloud.com", "me.com", "apple.com", "mac.com")),
+    ("tencent", ("qq.com", "weixin", "exmail", "foxmail")),
+    ("netease", ("163.com", "126.com", "netease", "yeah.net", "188.com")),
+    ("orange", ("orange.fr", "wanadoo", "laposte.net")),
+    ("comcast", ("comcast",)),
+    ("proofpoint", ("pphosted", "ppe-hosted", "proofpoint")),
+    ("mimecast", ("mimecast",)),
+    ("yandex", ("yandex",)),
+    ("mail.ru", ("mail.ru", "bk.ru", "inbox.ru")),
+    ("gmx", ("gmx.", "web.de", "kundenserver", "1and1", "perfora")),
+    ("zoho", ("zoho",)),
+    ("docomo", ("docomo.ne.jp",)),
+    ("kddi", ("ezweb", "au.com", "kddi")),
+)
+_NOT_FAILED: Final = frozenset({"delivered", "relayed", "expanded"})
+
+
+def provider_of(*hints: str) -> str:
+    """Name the provider that hosts, remote names or diagnostics give away, or `""`."""
+    seen = " ".join(hints)[:1000].lower()
+    for name, marks in _PROVIDERS:
+        if any(mark in seen for mark in marks):
+            return name
+    return ""
+
+
+def printable(text: str, limit: int = MAX_DIAGNOSTIC) -> str:
+    """Put remote text on one bounded line without control characters."""
+    return _CONTROL.sub(" ", text[: limit * 2]).strip()[:limit]
+
+
+def weigh(texts: Sequence[str], status: str, provider: str) -> tuple[Judgement, int, str]:
+    """Judge texts from the most to the least specific; give judgement, code and enhanced code."""
+    first: Judgement | None = None
+    code, enhanced = 0, status
+    for text in texts:
+        if not text:
+            continue
+        said, found = codes_in(text)
+        code = code or said
+        if not enhanced or enhanced.endswith(".0.0"):
+            enhanced = found or enhanced
+        judged = classify(said or code, found or enhanced, text, provider=provider)
+        if not _UNSURE.match(judged.rule):
+            return judged, code, enhanced
+        if first is None or first.klass == "other":
+            first = judged
+    return first or classify(code, enhanced, "", provider=provider), code, enhanced
+
+
+def failure(
+    recipient: str,
+    texts: Sequence[str],
+    *,
+    original: str = "",
+    status: str = "",
+    action: str = "",
+    remote_mta: str = "",
+    message_id: str = "",
+) -> Record:
+    """Make the record of a recipient that a report says something about."""
+    provider = provider_of(remote_mta, recipient.rpartition("@")[2], texts[0] if texts else "")
+    judged, code, enhanced = weigh(texts, status, provider)
+    if action in _NOT_FAILED:
+        category, reason = Category.NOT_BOUNCE, "delivered"
+    else:
+        category, reason = Category(judged.category), judged.reason
+        if action == "delayed" or (status[:1] == "4" and reason not in ("userunknown", "hasmoved")):
+            category = Category.SOFT
+    return Record(
+        recipient=recipient,
+        original_recipient=original,
+        category=category,
+        reason=reason,
+        klass=judged.klass,
+        status=enhanced,
+        code=code,
+        action=action,
+        original_message_id=message_id,
+        diagnostic=printable(next((t for t in texts if t), "")),
+        remote_mta=printable(remote_mta, 255),
+        provider=provider,
+        rule=judged.rule,
+    )

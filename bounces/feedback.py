@@ -1,0 +1,124 @@
+"""Complaints: abuse reports (RFC 5965, RFC 6591) and the forms that do without a feedback part.
+
+Guarantees: one record of category feedback per reported recipient, one without a recipient where
+the report hides it. `feedback_type` is what the report says (`abuse`, `fraud`, `opt-out`, `auth-failure`, `not-spam`, `virus`, `other`); whether a type
+may suppress is asked of `may_suppress`, and only for reports that could be linked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bounces import addresses
+from bounces.anatomy import Fields, Mail, split
+from bounces.report import Category, Record, Returned
+from bounces.returned import COPY_TYPES, of_fields
+
+FEEDBACK_TYPE: Final = "message/feedback-report"
+SUPPRESSING: Final = frozenset({"abuse", "opt-out", "fraud", "complaint"})
+_TYPES: Final = frozenset(
+    {"abuse", "fraud", "virus", "other", "not-spam", "opt-out", "opt-out-list", "auth-failure", "dkim", "miscategorized"}
+)
+_REDACTED = re.compile(r"^(?:redacted|\[?redacted|x+|undisclosed|hidden|anonymous)\b", re.I)
+_JMRP_FROM = re.compile(r"staff@(?:hotmail|outlook|live)\.|@(?:fbl|feedback|complaints?|jmrp)\.|feedback-?loop", re.I)
+_JMRP_SUBJECT = re.compile(r"^complaint about message from|^(?:fbl|feedback loop)\b|abuse report", re.I)
+_WANTED_TYPE = re.compile(r"^feedback-type[ \t]*:", re.I | re.MULTILINE)
+_RECEIVED_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,128}@[^\s<>;]{1,255})>?", re.I)
+
+
+def may_suppress(feedback_type: str) -> bool:
+    """Tell whether a complaint of this type is about not wanting the mail (RFC 5965 section 7.3)."""
+    return feedback_type in SUPPRESSING
+
+
+def is_complaint(mail: Mail) -> str:
+    """Say why a mail is a complaint, or `""`."""
+    if mail.first(FEEDBACK_TYPE):
+        return "feedback part"
+    if "feedback-report" in mail.content_type.lower():
+        return "report-type"
+    sender = mail.fields.get("from")
+    subject = mail.fields.get("subject")
+    copy = mail.first(*COPY_TYPES)
+    if copy is not None and _JMRP_SUBJECT.search(subject):
+        return "complaint subject with the copied mail"
+    if copy is not None and _JMRP_FROM.search(sender) and "x-hmxmroriginalrecipient" in mail.fields:
+        return "JMRP sender"
+    if "x-hmxmroriginalrecipient" in mail.fields or (copy and "x-hmxmroriginalrecipient" in _copied(mail)):
+        return "JMRP field"
+    return ""
+
+
+def _report_fields(mail: Mail) -> Fields:
+    part = mail.first(FEEDBACK_TYPE)
+    if part is not None:
+        # a blank line too many in front or between the fields is tolerated
+        text = re.sub(r"\n[ \t]*\n+", "\n", part.text.strip("\n \t"))
+        return split(text.encode("utf-8", "replace"))[0]
+    for leaf in mail.parts[:10]:
+        if leaf.media_type.startswith("text/") and _WANTED_TYPE.search(leaf.text[:20000]):
+            text = leaf.text[_WANTED_TYPE.search(leaf.text).start() :]  # type: ignore[union-attr]  # searched above
+            return split(text[:20000].encode("utf-8", "replace"))[0]
+    return Fields("")
+
+
+def _copied(mail: Mail) -> Fields:
+    part = mail.first(*COPY_TYPES)
+    if part is None:
+        return Fields("")
+    fields, rest = split(part.text.lstrip("\n").encode("utf-8", "replace"))
+    return fields if len(fields) or not rest else split(rest.lstrip(b"\n"))[0]
+
+
+def read_feedback(mail: Mail) -> tuple[tuple[Record, ...], Returned]:
+    """Read a complaint: its records, and the copied header for linking."""
+    said, copied = _report_fields(mail), _copied(mail)
+    returned = of_fields(copied)
+    kind = said.get("feedback-type").lower().split(";")[0].strip() or "abuse"
+    if kind not in _TYPES:
+        kind = "other" if kind else "abuse"
+    if "dkim" in kind or said.get("auth-failure"):
+        kind = "auth-failure"
+    recipients = _recipients(mail, said, copied)
+    records = tuple(
+        Record(
+            recipient=recipient,
+            category=Category.FEEDBACK,
+            reason="feedback",
+            feedback_type=kind,
+            original_message_id=returned.message_id,
+            remote_mta=said.get("reporting-mta")[:255],
+            diagnostic=said.get("user-agent")[:255],
+        )
+        for recipient in recipients or [""]
+    )
+    return records, returned
+
+
+def _recipients(mail: Mail, said: Fields, copied: Fields) -> list[str]:
+    """Find who complained: the report's own fields, then the copied header, unfolded."""
+    named = [addresses.find(v) for v in said.all("original-rcpt-to") + said.all("removal-recipient")]
+    kept = _visible(named)
+    if kept:
+        return kept
+    for fields, names in (
+        (mail.fields, ("x-hmxmroriginalrecipient",)),
+        (copied, ("x-hmxmroriginalrecipient", "x-original-to", "delivered-to", "x-envelope-to", "envelope-to", "x-rcpt-to")),
+    ):
+        kept = _visible([addresses.find(fields.get(name)) for name in names])
+        if kept:
+            return kept[:1]
+    kept = _visible([found[1] for v in copied.all("received") if (found := _RECEIVED_FOR.search(v))])
+    to = _visible(addresses.find_all(copied.get("to")))
+    if to:
+        return to[:1] if len(to) == 1 or not kept else kept[:1]
+    return kept[:1]
+
+
+def _visible(found: list[str]) -> list[str]:
+    seen: dict[str, str] = {}
+    for address in found:
+        if address and not _REDACTED.match(address):
+            seen.setdefault(address.lower(), address)
+    return list(seen.values())

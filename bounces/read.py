@@ -1,0 +1,187 @@
+"""The door for whole mails: bytes in, a `Report` out.
+
+Guarantees: `read` never raises and ends quickly for any bytes (everything below it is bounded); what
+it cannot read is a report of kind `other`, to be kept and counted. The order of the questions is
+the knowledge here: complaint, status part, read receipt, mail system writing for people, machine
+answering for a person, unsubscribe.
+Leaves to others: whose delivery it is (`bounces.linking`) and what follows from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bounces import addresses
+from bounces.anatomy import Mail, Part, take_apart, untag, unword
+from bounces.compose import failure
+from bounces.feedback import is_complaint, read_feedback
+from bounces.origin import answering, reporter
+from bounces.prose import Said, read_notice
+from bounces.report import Category, Kind, Record, Report, Returned
+from bounces.returned import COPY_TYPES, cut, read_returned
+from bounces.status import STATUS_TYPES, Group, Status, read_status
+
+MAX_NOTICE: Final = 32 * 1024
+MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deeper
+
+_UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.I)
+_MDN_TYPE: Final = "message/disposition-notification"
+_NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.I)
+
+
+def read(message: bytes) -> Report:
+    """Read one mail."""
+    return _read(take_apart(message), depth=0)
+
+
+def _read(mail: Mail, depth: int) -> Report:
+    why = is_complaint(mail)
+    if why:
+        records, returned = read_feedback(mail)
+        return Report(kind=Kind.COMPLAINT, records=records, returned=returned, why=why, truncated=mail.truncated)
+    notice, copy = cut(_notice_text(mail))
+    status_part = mail.first(*STATUS_TYPES)
+    if status_part is not None:
+        report = _from_status(mail, status_part, notice, copy)
+        if report is not None:
+            return report
+    receipt = mail.first(_MDN_TYPE)
+    if receipt is not None and not _NOT_READ.search(notice):
+        return _receipt(mail, receipt)
+    why = reporter(mail.fields, notice)
+    if why or status_part is not None or receipt is not None:
+        report = _from_prose(mail, notice, copy, why or "status part")
+        if report is not None:
+            return report
+    return _not_a_bounce(mail, notice, depth)
+
+
+def _not_a_bounce(mail: Mail, notice: str, depth: int) -> Report:
+    answer = answering(mail.fields, notice)
+    sender = addresses.find(mail.fields.get("from"))
+    if answer:
+        record = Record(recipient=sender, category=Category.IGNORED, reason=answer)
+        return Report(kind=Kind.AUTOREPLY, records=(record,), why=answer, truncated=mail.truncated)
+    if _UNSUBSCRIBE.match(unword(mail.fields.get("subject"))) and len(notice) < 2000:
+        return Report(kind=Kind.UNSUBSCRIBE, why="subject", truncated=mail.truncated)
+    inner = mail.first("message/rfc822")
+    if inner is not None and depth < MAX_INSIDE and len(notice) < MAX_NOTICE and _is_wrapper(mail):
+        report = _read(take_apart(inner.body), depth + 1)
+        if report.kind is Kind.BOUNCE:
+            return report
+    return Report(kind=Kind.OTHER, why="nothing recognised", truncated=mail.truncated)
+
+
+def _is_wrapper(mail: Mail) -> bool:
+    """Tell whether a mail is a gateway's wrapping of another: a system's name, not a person's forward."""
+    return bool(reporter(mail.fields, "delivery failed"))
+
+
+def _notice_text(mail: Mail) -> str:
+    """Give the text written for people: the plain parts before the copy, else the HTML ones."""
+    plain: list[str] = []
+    markup: list[str] = []
+    for part in mail.parts:
+        if part.media_type in COPY_TYPES:
+            break
+        if part.media_type == "text/html":
+            markup.append(untag(part.text[:MAX_NOTICE]))
+        elif part.media_type.startswith("text/") or "/" not in part.media_type:
+            plain.append(part.text[:MAX_NOTICE])
+    chosen = plain if any(p.strip() for p in plain) else markup
+    return "\n".join(chosen)[:MAX_NOTICE]
+
+
+def _from_status(mail: Mail, part: Part, notice: str, copy: str) -> Report | None:
+    status = read_status(part.text)
+    if not any(group.recipient for group in status.groups):
+        return None
+    returned = read_returned(mail, copy)
+    records: dict[str, Record] = {}
+    for group in status.groups:
+        record = _of_group(group, status, notice, returned)
+        old = records.get(record.recipient.lower())
+        if old is None or (old.category is not Category.HARD and record.category is Category.HARD):
+            records[record.recipient.lower()] = record
+    kept = tuple(records.values())
+    failed = any(r.category is not Category.NOT_BOUNCE for r in kept)
+    return Report(
+        kind=Kind.BOUNCE if failed else Kind.NOTICE,
+        records=kept,
+        returned=returned,
+        why="status part",
+        truncated=mail.truncated or status.truncated,
+    )
+
+
+def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> Record:
+    recipient, original = group.recipient, group.original
+    if "." not in recipient.rpartition("@")[2] and "." in original.rpartition("@")[2]:
+        recipient = original  # a name only the last host knows; the first address is what was mailed
+    return failure(
+        recipient,
+        (group.diagnostic, _about(recipient, notice), notice),
+        original="" if original.lower() == recipient.lower() else original,
+        status=group.status,
+        action=group.action,
+        remote_mta=group.remote_mta or status.reporting_mta,
+        message_id=returned.message_id,
+    )
+
+
+def _about(recipient: str, notice: str) -> str:
+    """Give what the notice says around an address."""
+    place = notice.lower().find(recipient.lower())
+    return notice[place : place + 800] if place >= 0 and recipient else ""
+
+
+def _receipt(mail: Mail, part: Part) -> Report:
+    status = read_status(part.text)
+    found = [g.recipient for g in status.groups if g.recipient] or [addresses.find(mail.fields.get("from"))]
+    record = Record(recipient=found[0], category=Category.NOT_BOUNCE, reason="mdn")
+    return Report(kind=Kind.NOTICE, records=(record,), why="read receipt", truncated=mail.truncated)
+
+
+def _from_prose(mail: Mail, notice: str, copy: str, why: str) -> Report | None:
+    returned = read_returned(mail, copy)
+    said = _recipients(mail, notice, returned)
+    if not said:
+        return None
+    subject = unword(mail.fields.get("subject"))
+    records = tuple(
+        failure(
+            one.recipient,
+            (one.about, _lines_with(one.recipient, notice), notice, subject),
+            original=one.original,
+            message_id=returned.message_id,
+        )
+        for one in said
+    )
+    return Report(kind=Kind.BOUNCE, records=records, returned=returned, why=why, truncated=mail.truncated)
+
+
+def _recipients(mail: Mail, notice: str, returned: Returned) -> list[Said]:
+    strangers = frozenset(
+        a.lower() for name in ("to", "from", "delivered-to", "return-path") for a in addresses.find_all(mail.fields.get(name)[:2000])
+    )
+    listed = [a for v in mail.fields.all("x-failed-recipients") for a in addresses.find_all(v)]
+    if listed:
+        found = {s.recipient.lower(): s for s in read_notice(notice, strangers=frozenset()).said}
+        return [found.get(a.lower()) or Said(a) for a in listed]
+    said = read_notice(notice, strangers=strangers).said
+    if said:
+        return said
+    for text in (unword(mail.fields.get("subject")), returned.to):
+        named = [a for a in addresses.find_all(text) if a.lower() not in strangers]
+        if len(named) == 1:
+            return [Said(named[0])]
+    return []
+
+
+def _lines_with(recipient: str, notice: str) -> str:
+    """Give the lines of the notice that speak of an address, each with the one behind it."""
+    key = recipient.lower()
+    lines = notice.split("\n")[:400]
+    chosen = [f"{line} {following}" for line, following in zip(lines, [*lines[1:], ""], strict=True) if key in line.lower()]
+    return " ".join(chosen)[:1500]

@@ -1,0 +1,133 @@
+"""The rules of `rules.toml`: loading them once, and finding the first that takes a text.
+
+Guarantees: a rule file that names an unknown class, key or answer does not load (`RuleError` says
+which rule and what was expected); matching a text costs one substring search per phrase, never more
+than linear in the text. What the rules mean is `judgement`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from bounces.judgement import COARSE, REASONS
+
+_FILE = Path(__file__).with_name("rules.toml")
+_LISTS = ("any", "all", "none", "code", "enhanced", "stage")
+_ANSWERS = {
+    "delivery": ("retry", "next-host", "give-up"),
+    "recipient": ("suppress", "keep"),
+    "destination": ("ok", "slow-down", "stop"),
+}
+_KNOWN = {"id", "class", "reason", "sample", "regex", "provider", *_LISTS, *_ANSWERS}
+_MARKS = re.compile("[\u0300-\u036f]+")
+
+
+class RuleError(ValueError):
+    """The rule file is wrong; says which rule and what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule, its phrases folded as `fold` folds texts."""
+
+    id: str
+    klass: str
+    reason: str
+    sample: str
+    any: tuple[str, ...] = ()
+    all: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    enhanced: tuple[str, ...] = ()
+    stage: tuple[str, ...] = ()
+    provider: str = ""
+    regex: re.Pattern[str] | None = None
+    told: Mapping[str, str]
+
+    def takes(self, text: str, code: str, enhanced: str, stage: str, provider: str) -> bool:
+        """Tell whether this rule is about a folded text with these codes."""
+        if self.any:
+            for phrase in self.any:
+                if phrase in text:
+                    break
+            else:
+                return False
+        if self.code and not code.startswith(self.code):
+            return False
+        if self.enhanced and not _below(enhanced, self.enhanced):
+            return False
+        if (self.stage and stage not in self.stage) or (self.provider and provider != self.provider):
+            return False
+        if self.none and any(phrase in text for phrase in self.none):
+            return False
+        if self.all and not all(phrase in text for phrase in self.all):
+            return False
+        return self.regex is None or self.regex.search(text) is not None
+
+
+def _below(enhanced: str, wanted: tuple[str, ...]) -> bool:
+    return any(enhanced == w or (w.endswith(".") and enhanced.startswith(w)) for w in wanted)
+
+
+def fold(text: str) -> str:
+    """Bring a text to the form rules are compared in: lower case, Latin accents removed."""
+    lowered = text.lower()
+    if lowered.isascii():
+        return lowered
+    lowered = lowered.replace("\u2019", "'").replace("\u00df", "ss")
+    return _MARKS.sub("", unicodedata.normalize("NFKD", lowered))
+
+
+@cache
+def load_rules(path: Path = _FILE) -> tuple[Rule, ...]:
+    """Load a rule file, once per path. Raises `RuleError` or `tomllib.TOMLDecodeError`."""
+    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    rules = tuple(_rule(entry) for entry in raw.get("rule", ()))
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.id in seen:
+            raise RuleError(f"rule {rule.id}: the id is used twice")
+        seen.add(rule.id)
+    return rules
+
+
+def _rule(entry: Mapping[str, object]) -> Rule:
+    name = entry.get("id")
+    if not isinstance(name, str) or not isinstance(entry.get("sample"), str):
+        raise RuleError(f"rule {name!r}: expected an id and a sample, both texts")
+    unknown = entry.keys() - _KNOWN
+    if unknown:
+        raise RuleError(f"rule {name}: unknown key {sorted(unknown)[0]!r}")
+    klass = str(entry.get("class", ""))
+    if klass not in COARSE:
+        raise RuleError(f"rule {name}: class {klass!r} is none of {', '.join(COARSE)}")
+    told = {key: str(entry[key]) for key in _ANSWERS if key in entry}
+    for key, said in told.items():
+        if said not in _ANSWERS[key]:
+            raise RuleError(f"rule {name}: {key} {said!r} is none of {', '.join(_ANSWERS[key])}")
+    lists = {key: _texts(name, key, entry[key]) for key in _LISTS if key in entry}
+    if not lists.keys() & {"any", "all", "enhanced", "code"} and "regex" not in entry:
+        raise RuleError(f"rule {name}: expected any, all, regex, code or enhanced")
+    regex = re.compile(str(entry["regex"])) if "regex" in entry else None
+    return Rule(
+        id=name,
+        klass=klass,
+        reason=str(entry.get("reason", REASONS[klass])),
+        sample=str(entry["sample"]),
+        provider=str(entry.get("provider", "")),
+        regex=regex,
+        told=told,
+        **lists,
+    )
+
+
+def _texts(name: str, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise RuleError(f"rule {name}: {key} must be a list of texts")
+    return tuple(fold(str(v)) for v in value)

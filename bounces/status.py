@@ -1,0 +1,126 @@
+"""The machine-readable part of a delivery status notification (RFC 3464, RFC 6533).
+
+Guarantees: any text is read; at most `MAX_RECORDS` groups come out, each with what it says and
+nothing invented. Damage seen in real reports is tolerated: groups without a blank line between
+them, blank lines inside groups, types left out, addresses in brackets, header fields of a MIME
+part in front. Leaves to others: what the status means (`bounces.compose`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from bounces.addresses import typed
+from bounces.report import MAX_RECORDS
+
+STATUS_TYPES: Final = ("message/delivery-status", "message/global-delivery-status")
+_FIELD = re.compile(
+    r"^[ \t]{0,4}>?[ ]?(original-recipient|final-recipient|action|status|diagnostic-code|remote-mta"
+    r"|reporting-mta|x-actual-recipient|x-original-message-id|original-envelope-id|will-retry-until"
+    r"|x-display-name|x-supplementary-info|x-postfix-sender|x-sender"
+    r"|x-spam-[\w-]{1,20})[ \t]*:[ \t]*(.*(?:\n[ \t]+[^\s].*)*)|^[ \t]*$",
+    re.I | re.MULTILINE,
+)
+_FOLD = re.compile(r"\s*\n\s+")
+_STATUS = re.compile(r"([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})")
+_WORD = re.compile(r"[a-z]+")
+_PER_RECIPIENT: Final = frozenset(
+    {"original-recipient", "final-recipient", "action", "status", "diagnostic-code", "remote-mta"}
+)
+_ACTIONS: Final = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
+
+
+@dataclass(slots=True)
+class Group:
+    """What one group of per-recipient fields says; every field may be `""`."""
+
+    final: str = ""
+    original: str = ""
+    action: str = ""
+    status: str = ""
+    diagnostic: str = ""
+    diagnostic_type: str = ""
+    remote_mta: str = ""
+    _seen: set[str] = field(default_factory=set)
+
+    @property
+    def recipient(self) -> str:
+        """Give the address that failed: final, else original."""
+        return self.final or self.original
+
+
+@dataclass(slots=True)
+class Status:
+    """A whole status part: who reports, and its groups."""
+
+    reporting_mta: str = ""
+    groups: list[Group] = field(default_factory=list)
+    truncated: bool = False
+
+
+def read_status(text: str) -> Status:
+    """Read the text of a status part (decoded, LF line ends)."""
+    status = Status()
+    group = Group()
+    blank = False
+    for found in _FIELD.finditer(text):
+        if not found[1]:
+            blank = True
+            continue
+        name, value = found[1].lower(), _FOLD.sub(" ", found[2]).strip()
+        if name == "reporting-mta":
+            status.reporting_mta = status.reporting_mta or _after_type(value)
+            blank = False
+            continue
+        if name in _PER_RECIPIENT and _begins_new(group, name, blank=blank):
+            if len(status.groups) >= MAX_RECORDS:
+                status.truncated = True
+                return status
+            _keep(status, group)
+            group = Group()
+        blank = False
+        group._seen.add(name)
+        _take(group, name, value)
+    _keep(status, group)
+    return status
+
+
+def _begins_new(group: Group, name: str, *, blank: bool) -> bool:
+    if name in group._seen:
+        return True
+    named = "final-recipient" in group._seen or "original-recipient" in group._seen
+    return blank and named and name in ("final-recipient", "original-recipient", "action", "x-actual-recipient")
+
+
+def _keep(status: Status, group: Group) -> None:
+    if group.recipient or group.diagnostic or (group.action and group.status):
+        status.groups.append(group)
+
+
+def _take(group: Group, name: str, value: str) -> None:
+    match name:
+        case "final-recipient":
+            group.final = typed(value)
+        case "original-recipient":
+            group.original = typed(value)
+        case "action":
+            word = _WORD.search(value.lower())
+            group.action = word[0] if word and word[0] in _ACTIONS else ("failed" if word else "")
+        case "status":
+            found = _STATUS.search(value)
+            group.status = ".".join(found.groups()) if found else ""
+        case "diagnostic-code":
+            kind, semicolon, rest = value.partition(";")
+            if semicolon and len(kind) < 30 and " " not in kind.strip():
+                group.diagnostic_type, group.diagnostic = kind.strip().lower(), rest.strip()
+            else:
+                group.diagnostic = value
+        case "remote-mta":
+            group.remote_mta = _after_type(value)
+
+
+def _after_type(value: str) -> str:
+    kind, semicolon, rest = value.partition(";")
+    return (rest if semicolon else kind).strip().strip("[]")[:255]

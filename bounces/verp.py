@@ -1,0 +1,127 @@
+"""Signed return paths: the address that tells which delivery a mail came back from.
+
+Guarantees: a return path made here is at most 64 octets before the `@`, lower case, and survives a
+mail system that changes its case; one that was not made with our keys, for this kind and this
+domain, raises `ForgedAddressError` before any of its content is believed. No recipient address and
+no hash of one inside. Leaves to others: whether the delivery exists, and what a report about it means.
+
+Local part: kind letter, `+`, and 40 characters of base32 (RFC 4648, lower case, no padding) over
+25 bytes: key id (2), delivery (8), account (4), MAC (11). 25 bytes are exactly 40 characters, so no
+two spellings decode alike except by case.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import functools
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+from typing import Protocol
+
+_IDS = struct.Struct(">HQI")
+_MAC_SIZE = 11
+_TEXT_SIZE = (_IDS.size + _MAC_SIZE) * 8 // 5
+_LABEL = b"waypost return path 1"
+
+
+class ReturnKind(enum.StrEnum):
+    """What an address is for; a signature made for one kind is worthless for another."""
+
+    BOUNCE = "b"
+    UNSUBSCRIBE = "u"
+    FEEDBACK = "f"
+
+
+class ForgedAddressError(ValueError):
+    """The address is no return path of ours: refuse it at RCPT with 550 5.1.1."""
+
+
+class Key(Protocol):
+    """One numbered secret."""
+
+    @property
+    def id(self) -> int:
+        """Say which secret this is, 0 to 65535."""
+        ...
+
+    @property
+    def secret(self) -> bytes:
+        """Give the secret."""
+        ...
+
+
+class Keys(Protocol):
+    """The part of the key ring that return paths need."""
+
+    @property
+    def current(self) -> Key:
+        """Give the key that signs now."""
+        ...
+
+    def get(self, key_id: int) -> Key | None:
+        """Give an older key for reading, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnAddress:
+    """A verified return path: its kind, and the ids it was minted for."""
+
+    kind: ReturnKind
+    delivery: int
+    account: int
+
+
+@functools.lru_cache(maxsize=64)
+def _signing_key(secret: bytes) -> bytes:
+    return hmac.digest(secret, _LABEL, hashlib.sha256)
+
+
+def _mac(key: Key, kind: ReturnKind, ids: bytes, domain: bytes) -> bytes:
+    said = b"%s\0%s\0%s" % (kind.encode(), ids, domain)
+    return hmac.digest(_signing_key(key.secret), said, hashlib.sha256)[:_MAC_SIZE]
+
+
+def mint(
+    delivery: int,
+    account: int,
+    domain: str,
+    keys: Keys,
+    *,
+    kind: ReturnKind = ReturnKind.BOUNCE,
+) -> bytes:
+    """Make the whole address `kind+token@domain` for a delivery.
+
+    `delivery` is an unsigned 64-bit id, `account` an unsigned 32-bit id; `struct.error` if not.
+    `domain` is the ASCII (A-label) return-path domain; it is signed and written in lower case.
+    """
+    key = keys.current
+    at = domain.lower().encode("ascii")
+    ids = _IDS.pack(key.id, delivery, account)
+    token = base64.b32encode(ids + _mac(key, kind, ids, at)).lower()
+    return b"%s+%s@%s" % (kind.encode(), token, at)
+
+
+def read(address: bytes, keys: Keys) -> ReturnAddress:
+    """Verify a return path (`local@domain`, no angle brackets) and give what it was minted for.
+
+    Raises `ForgedAddressError` for anything that is not exactly one of ours, in any case of letters.
+    """
+    local, at, domain = address.lower().rpartition(b"@")
+    kind_name, plus, token = local.partition(b"+")
+    if not (at and plus) or len(token) != _TEXT_SIZE:
+        raise ForgedAddressError("not a return path: expected kind, '+', 40 characters, '@', domain")
+    try:
+        kind = ReturnKind(kind_name.decode("ascii"))
+        raw = base64.b32decode(token.upper())
+    except ValueError:
+        raise ForgedAddressError("not a return path: unknown kind or not base32") from None
+    ids, mac = raw[: _IDS.size], raw[_IDS.size :]
+    key_id, delivery, account = _IDS.unpack(ids)
+    key = keys.get(key_id)
+    if key is None or not hmac.compare_digest(mac, _mac(key, kind, ids, domain)):
+        raise ForgedAddressError("the signature of the return path is not ours")
+    return ReturnAddress(kind=kind, delivery=delivery, account=account)
