@@ -41,7 +41,8 @@ class Process:
     """One child: how to start it, and what became of it last time."""
 
     name: str
-    arguments: Sequence[str]
+    role: str
+    index: int
     sockets: Mapping[str, socket.socket]
     popen: subprocess.Popen[bytes] | None = None
     life: socket.socket | None = None
@@ -98,12 +99,12 @@ class Supervisor:
     def __init__(
         self,
         config: Config,
-        config_arguments: Sequence[str],
+        config_file: str,
         sockets: Mapping[str, socket.socket],
         on_ready: Callable[[float], None],
     ) -> None:
-        """Take the settings, how children find them again, the bound sockets, and whom to tell
-        of readiness.
+        """Take the settings, the file they came from ("" without one), the bound sockets, and whom
+        to tell of readiness.
         """
         self._layout = Layout(config.data_dir)
         self._on_ready = on_ready
@@ -112,18 +113,18 @@ class Supervisor:
         self._stopping = 0.0
         self._told = False
         self._failed = 0
-        base = ["-m", "relay", *config_arguments]
+        self._config_file = config_file
         worker_doors = {k: v for k, v in sockets.items() if k not in ("admin", "sandbox")}
         self._processes = [
-            Process("control", [*base, "_control"], {"admin": sockets["admin"]}),
+            Process("control", "control", 0, {"admin": sockets["admin"]}),
             *(
-                Process(f"worker-{index}", [*base, "_worker", str(index)], worker_doors)
+                Process(f"worker-{index}", "worker", index, worker_doors)
                 for index in range(config.workers)
             ),
         ]
         if "sandbox" in sockets:
             self._processes.append(
-                Process("sandbox", [*base, "_sandbox"], {"sandbox": sockets["sandbox"]})
+                Process("sandbox", "sandbox", 0, {"sandbox": sockets["sandbox"]})
             )
 
     def run(self) -> int:
@@ -198,7 +199,10 @@ class Supervisor:
         handed = {name: sock.fileno() for name, sock in process.sockets.items()}
         handed["life"] = theirs.fileno()
         process.popen = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-            [sys.executable, *process.arguments, json.dumps(handed)],
+            [
+                *(sys.executable, "-m", "relay", "_child"),
+                *(process.role, str(process.index), self._config_file, json.dumps(handed)),
+            ],
             pass_fds=list(handed.values()),
             stdin=subprocess.DEVNULL,
         )

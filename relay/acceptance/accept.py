@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from tracking.plan import Plan, Switches, compile_plan, encode_plan
 
 from metrics.events import Event, Kind
 from relay.acceptance.decision import Decision, decide
@@ -26,7 +27,6 @@ from relay.mail.header import Header, remove, split
 from relay.message import Delivery, Message, State
 from relay.settings import Account, SendingDomain, Settings
 from relay.spool.protocol import Spool
-from tracking.plan import Plan, Switches, compile_plan, encode_plan
 
 _encode = msgspec.msgpack.Encoder().encode
 _MAX_SUBJECT = 256

@@ -1,0 +1,71 @@
+"""How a child of the supervisor comes to life: settings, log, inherited sockets, event loop, then
+its role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvloop
+
+from relay import log
+from relay.config import Config, load
+from relay.errors import ConfigError
+from relay.processes import EXIT_CONFIG, Child
+
+_log = logging.getLogger(__name__)
+
+
+def run_child(role: str, index: int, config_file: Path | None, handed: str) -> int:
+    """Run `role` (control, worker, sandbox) until it is asked to stop; give the exit status.
+
+    `handed` maps names of inherited sockets to file descriptors, as JSON.
+    """
+    name = f"{role}-{index}" if role == "worker" else role
+    try:
+        config = load(config_file, os.environ)
+    except ConfigError as problem:
+        print(f"waypost: {problem}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return EXIT_CONFIG
+    log.set_up(name, config.node.log_level)
+    sockets = {key: socket.socket(fileno=fd) for key, fd in json.loads(handed).items()}
+    life = sockets.pop("life", None)
+    try:
+        uvloop.run(_run(role, index, config, sockets, life))
+    except ConfigError as problem:
+        _log.critical("%s", problem)
+        return EXIT_CONFIG
+    except Exception:
+        # The border of the process: say why, then let the supervisor start it again.
+        _log.exception("%s ended", name)
+        return 1
+    return 0
+
+
+async def _run(
+    role: str,
+    index: int,
+    config: Config,
+    sockets: Mapping[str, socket.socket],
+    life: socket.socket | None,
+) -> None:
+    asyncio.get_running_loop().slow_callback_duration = 1.0
+    if role == "worker":
+        from relay.worker import serve_worker
+
+        await serve_worker(config, index, sockets, Child(life))
+    elif role == "control":
+        from relay.control.process import serve_control
+
+        await serve_control(config, sockets, Child(life))
+    else:
+        from relay.sandbox_process import serve
+
+        await serve(config, sockets, Child(life))

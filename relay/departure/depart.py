@@ -1,0 +1,156 @@
+"""The last stop before the wire: from a stored message and one delivery to the bytes that go out.
+
+Guarantees: the tracking decision of acceptance can only be reduced here (switched off, blocked,
+failed tracking host), never extended; with tracking off the message is the stored bytes behind our
+own header fields; a recipient who was suppressed since acceptance gets nothing. The same delivery
+renders differently at each attempt only in its signature's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from tracking.plan import Plan, decode_plan
+from tracking.render import render
+
+from bounces import verp
+from relay.clock import Clock
+from relay.delivery.outgoing import Outgoing
+from relay.departure.fields import feedback_id, list_unsubscribe
+from relay.departure.signers import Signers
+from relay.mail.header import split
+from relay.mail.keyring import KeyRing
+from relay.message import Delivery, Message
+from relay.settings import SendingDomain, Settings, Switch, effective
+from tracking.tokens import Identity, Kind, Mint, campaign_hash
+
+SCOPE_LINKS = {"domain": 0, "account": 1, "campaign": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppressed:
+    """This delivery must not be made: the recipient was suppressed after acceptance."""
+
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Departure:
+    """Renders deliveries for one worker."""
+
+    settings: Callable[[], Settings]
+    suppressed: Callable[[Delivery, Message], str]
+    signers: Signers
+    keyring: KeyRing
+    clock: Clock
+    tracking_url: str
+    return_path: str
+    sender_id: str
+    _mints: dict[str, Mint] = field(default_factory=dict)
+    _plans: dict[int, Plan] = field(default_factory=dict)
+
+    def depart(self, delivery: Delivery, message: Message, content: bytes) -> Outgoing | Suppressed:
+        """Give what goes on the wire, or why nothing may."""
+        reason = self.suppressed(delivery, message)
+        if reason:
+            return Suppressed(reason=reason)
+        settings = self.settings()
+        domain = settings.domains.get(message.sending_domain)
+        if domain is not None and domain.account != message.account:
+            domain = None
+        campaign = campaign_hash(message.account, message.campaign)
+        identity = Identity(
+            delivery=delivery.id,
+            account=message.account,
+            domain=message.sending_domain_id,
+            campaign=campaign,
+        )
+        bounce_domain = (domain.return_path if domain else "") or self.return_path
+        body = self._body(message, content, identity, settings, domain)
+        added = message.trace
+        if message.unsubscribe:
+            added += self._unsubscribe(identity, domain, bounce_domain)
+        signers = self.signers.of(domain) if domain is not None else []
+        if signers:
+            header = split(content)
+            if header.get(b"feedback-id") is None:
+                added += feedback_id(message, campaign, self.sender_id)
+        complete = b"".join((added, *body))
+        for signer in signers:
+            complete = signer.sign(complete, self.clock() // 1_000_000) + complete
+        return Outgoing(
+            delivery=delivery.id,
+            return_path=verp.mint(delivery.id, message.account, bounce_domain, self.keyring),
+            recipient=delivery.recipient,
+            content=complete,
+            utf8=message.utf8,
+            eightbit=message.eightbit,
+            envid=message.envid,
+            ret=message.ret,
+            notify=delivery.notify,
+            orcpt=delivery.orcpt,
+        )
+
+    def _body(
+        self,
+        message: Message,
+        content: bytes,
+        identity: Identity,
+        settings: Settings,
+        domain: SendingDomain | None,
+    ) -> list[bytes]:
+        if not message.plan:
+            return [content]
+        opens, clicks = _still_tracked(message, identity, settings, domain)
+        if not (opens or clicks):
+            return [content]
+        plan = self._plan(message)
+        return render(
+            content, plan, self._mint(plan.base_url), identity, opens=opens, clicks=clicks
+        )
+
+    def _plan(self, message: Message) -> Plan:
+        plan = self._plans.get(message.id)
+        if plan is None:
+            if len(self._plans) > 1000:
+                self._plans.clear()
+            plan = self._plans[message.id] = decode_plan(message.plan)
+        return plan
+
+    def _mint(self, base_url: str) -> Mint:
+        mint = self._mints.get(base_url)
+        if mint is None:
+            mint = self._mints[base_url] = Mint(self.keyring, urlsplit(base_url).netloc)
+        return mint
+
+    def _unsubscribe(
+        self, identity: Identity, domain: SendingDomain | None, bounce_domain: str
+    ) -> bytes:
+        base_url = (domain.tracking_url if domain else "") or self.tracking_url
+        scope = domain.unsubscribe_scope if domain else "account"
+        token = self._mint(base_url).mint(Kind.UNSUBSCRIBE, identity, link=SCOPE_LINKS[scope])
+        mailbox = verp.mint(
+            identity.delivery,
+            identity.account,
+            bounce_domain,
+            self.keyring,
+            kind=verp.ReturnKind.UNSUBSCRIBE,
+        )
+        return list_unsubscribe(f"{base_url}/u/{token}", mailbox)
+
+
+def _still_tracked(
+    message: Message, identity: Identity, settings: Settings, domain: SendingDomain | None
+) -> tuple[bool, bool]:
+    """Reduce the decision of acceptance by what was switched off since."""
+    account = settings.accounts.get(message.account)
+    blocked = (
+        identity.campaign in settings.blocks.campaigns or identity.domain in settings.blocks.domains
+    )
+    if account is None or blocked or (domain is not None and not domain.tracking_ok):
+        return False, False
+    opens = message.opens and effective(account, domain, "opens")[0] is not Switch.OFF
+    clicks = message.clicks and effective(account, domain, "clicks")[0] is not Switch.OFF
+    return opens, clicks

@@ -1,0 +1,27 @@
+"""The header fields that departure puts in front of a message: List-Unsubscribe, Feedback-ID.
+
+Values are built from our own ids and settings only; nothing of the client's text goes into them.
+"""
+
+from __future__ import annotations
+
+from relay.ids import to_text
+from relay.message import Message
+
+
+def list_unsubscribe(page: str, mailbox: bytes) -> bytes:
+    """Build List-Unsubscribe and List-Unsubscribe-Post (RFC 2369, RFC 8058)."""
+    return (
+        b"List-Unsubscribe: <" + page.encode("ascii") + b">,\r\n\t<mailto:" + mailbox + b">\r\n"
+        b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    )
+
+
+def feedback_id(message: Message, campaign_hash: int, sender_id: str) -> bytes:
+    """Build Feedback-ID (`campaign:sending domain:account:sender`, Gmail's feedback loop).
+
+    `sender_id` is 5 to 15 characters and the same for all mail of this installation.
+    """
+    campaign = to_text(campaign_hash >> 1) if message.campaign else "none"
+    fields = f"{campaign}:d{message.sending_domain_id}:a{message.account}:{sender_id}"
+    return b"Feedback-ID: " + fields.encode("ascii") + b"\r\n"
