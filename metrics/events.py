@@ -1,17 +1,18 @@
 """The one event record: everything that can happen to a delivery, flat, with every dimension.
 
-Statistics, the ledger, logs, tests and webhooks read this record and nothing else. Producers fill what they know; a hit
-on the tracking host knows its delivery and the ids of its token only, and the fold joins the rest from the delivery's row.
+Statistics, the ledger, logs, tests and webhooks read this record and nothing else. Producers fill
+what they know; a hit on the tracking host knows its delivery and the ids of its token only, and the
+fold joins the rest from the delivery's row.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """The closed vocabulary of facts about a delivery (DESIGN section 5)."""
 
     ACCEPTED = "accepted"
@@ -29,7 +30,8 @@ class Kind(str, Enum):
 
 
 class Hit(msgspec.Struct, frozen=True, array_like=True):
-    """What the tracking host saw of one request; kept so that it can be classified and classified again."""
+    """What the tracking host saw of one request; kept so that it can be classified and classified
+    again."""
 
     method: str = "GET"
     user_agent: str = ""
@@ -42,8 +44,9 @@ class Hit(msgspec.Struct, frozen=True, array_like=True):
 class Event(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One fact about one delivery.
 
-    `at` is microseconds since 1970-01-01 UTC. Ids are 64-bit and positive; 0 means "not known here". `campaign_hash`
-    stands in for `campaign` where only the token is known. Text is valid Unicode without NUL (PostgreSQL refuses it).
+    `at` is microseconds since 1970-01-01 UTC. Ids are 64-bit and positive; 0 means "not known
+    here". `campaign_hash` stands in for `campaign` where only the token is known. Text is valid
+    Unicode without NUL (PostgreSQL refuses it).
     """
 
     kind: Kind
@@ -80,3 +83,20 @@ class Event(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     transcript: str = ""  # what was said at the last attempt, one line per step
     scope: str = ""  # of an unsubscription: account, domain or campaign
     hit: Hit | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """Write an event as it lies in outboxes and in the ledger (MessagePack, fields in order)."""
+    return _encoder.encode(event)
+
+
+def decode(data: bytes) -> Event:
+    """Read what `encode` wrote, also by an older version (missing fields take their defaults).
+
+    Raises msgspec.DecodeError (a ValueError) for anything else.
+    """
+    return _decoder.decode(data)
