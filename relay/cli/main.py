@@ -16,7 +16,7 @@ from pathlib import Path
 from relay.cli import registry
 from relay.config import Config, load
 from relay.errors import ConfigError, WaypostError
-from relay.processes import EXIT_CONFIG
+from relay.process.life import EXIT_CONFIG
 
 CONFIG_FILE = "waypost.toml"
 
@@ -78,6 +78,6 @@ def load_config(options: argparse.Namespace) -> Config:
 def _child(arguments: Sequence[str]) -> int:
     """Become one of the supervisor's children: ROLE INDEX CONFIG SOCKETS."""
     role, index, path, sockets = arguments
-    from relay.children import run_child
+    from relay.process.children import run_child
 
     return run_child(role, int(index), Path(path) if path else None, sockets)

@@ -1,4 +1,4 @@
-"""DKIM signers, opened once per key: loading a private key costs as much as a hundred signatures."""
+"""DKIM signers, opened once per key: loading a key costs as much as a hundred signatures."""
 
 from __future__ import annotations
 

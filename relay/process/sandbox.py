@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from relay.config import Config
-from relay.processes import Child, split_endpoint
+from relay.layout import split_endpoint
+from relay.process.life import Child
 from relay.sandbox.process import SandboxOptions, serve_sandbox
 
 

@@ -18,7 +18,7 @@ import uvloop
 from relay import log
 from relay.config import Config, load
 from relay.errors import ConfigError
-from relay.processes import EXIT_CONFIG, Child
+from relay.process.life import EXIT_CONFIG, Child
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ def run_child(role: str, index: int, config_file: Path | None, handed: str) -> i
     except ConfigError as problem:
         _log.critical("%s", problem)
         return EXIT_CONFIG
-    except Exception:
-        # The border of the process: say why, then let the supervisor start it again.
+    except Exception:  # noqa: BLE001 - the border of the process; the supervisor starts it again
         _log.exception("%s ended", name)
         return 1
     return 0
@@ -58,14 +57,14 @@ async def _run(
 ) -> None:
     asyncio.get_running_loop().slow_callback_duration = 1.0
     if role == "worker":
-        from relay.worker import serve_worker
+        from relay.process.worker import serve_worker
 
         await serve_worker(config, index, sockets, Child(life))
     elif role == "control":
-        from relay.control.process import serve_control
+        from relay.process.control import serve_control
 
         await serve_control(config, sockets, Child(life))
     else:
-        from relay.sandbox_process import serve
+        from relay.process.sandbox import serve
 
         await serve(config, sockets, Child(life))

@@ -25,7 +25,8 @@ from types import FrameType
 
 from relay.config import Config
 from relay.errors import ConfigError
-from relay.processes import EXIT_CONFIG, READY, Layout, split_endpoint
+from relay.layout import Layout, split_endpoint
+from relay.process.life import EXIT_CONFIG, READY
 
 _log = logging.getLogger(__name__)
 
