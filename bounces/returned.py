@@ -23,12 +23,18 @@ COPY_TYPES: Final = (
     "text/rfc822",
     "text/x-rfc822-headers",
 )
+# A line that begins with one of these words, behind dashes and the like, may announce the copy ...
+_FIRST_WORDS: Final = frozenset(
+    "this below here the attached included following copy a start original returned undelivered undeliverable unsent"
+    " rejected failed bounced enclosed message mail headers header first your begin forwarded ursprungliche"
+    " urspr\u00fcngliche message-id originalnachricht mensaje messaggio mensagem en-t\u00eates en-tetes".split()
+)
+# ... if it goes on like this.
 _MARKER = re.compile(
-    r"^[ \t>]{0,8}(?:[-=*_#+]{2,}[ \t]*)?(?:"
-    r"(?:this|below(?: this line)?|here|the following|attached|included) is (?:a copy of )?(?:the |an? )?"
+    r"(?:this|below(?: this line)?|here|the following|attached|included|following) is (?:a copy of )?(?:the |an? )?"
     r"(?:copy|first|header|body|original|message|text|beginning|part|returned|mail)"
     r"|below this line is"
-    r"|(?:this is a )?copy of (?:the |your )?(?:original )?(?:message|mail)\b.{0,60}$"
+    r"|(?:this is )?(?:a )?copy of (?:the |your )?(?:original )?(?:message|mail)\b.{0,60}$"
     r"|a copy of the original message"
     r"|the (?:header|body|text|content|full header)s? (?:of|for) (?:the|your) (?:original |returned )?(?:message|mail)"
     r"|(?:start of |the )?(?:original|returned|undelivered|undeliverable|unsent|rejected|failed|bounced|enclosed) "
@@ -36,23 +42,24 @@ _MARKER = re.compile(
     r"|(?:message|mail) (?:headers?|text|body|contents?|source)(?: (?:follows?|is|are|below|and body|of))?\b.{0,40}$"
     r"|headers? (?:of (?:the )?)?(?:original|message|from the original|follows?)\b"
     r"|(?:the )?first [\w ]{1,20} (?:lines|bytes|characters|kbytes|lines of)"
-    r"|your (?:original )?message (?:reads|follows|was|began|begins|header|text|is (?:attached|enclosed|below|included))\b.{0,40}$"
+    r"|your (?:original )?message (?:reads|follows|began|begins|header|text|is (?:attached|enclosed|below|included))\b.{0,40}$"
     r"|original[- ]message\b.{0,30}$|unsent message follows|returned message"
     r"|begin (?:message|original)|forwarded message"
-    r"|ursprungliche nachricht|urspr\u00fcngliche nachricht|message d'origine|message original"
-    r"|en-t\u00eates? d|originalnachricht|mensaje original|messaggio originale|mensagem original"
-    r"|\u539f\u90ae\u4ef6|\u539f\u4fe1|\u539f\u59cb\u90ae\u4ef6|\u5143\u306e\u30e1\u30c3\u30bb\u30fc\u30b8|\u9001\u4fe1\u3055\u308c\u305f\u30e1\u30c3\u30bb\u30fc\u30b8"
-    r")",
-    re.I | re.MULTILINE,
+    r"|urspr(?:u|\u00fc)ngliche nachricht|message d'origine|message original"
+    r"|en-t(?:e|\u00ea)tes? d|originalnachricht|mensaje original|messaggio originale|mensagem original"
 )
-_HEADER_BLOCK = re.compile(
-    r"^(?:Received|Return-Path|DKIM-Signature|Delivered-To|X-Originating-IP|Message-ID|MIME-Version"
-    r"|Envelope-To|X-Received|ARC-Seal):[ \t].*\n(?:[ \t]+.*\n){0,20}"
-    r"(?:Received|From|To|Date|Subject|Message-ID|DKIM-Signature|MIME-Version|Delivered-To|X-[\w-]{2,40}"
-    r"|Content-Type|Return-Path|Reply-To|Sender|Envelope-To):",
-    re.I | re.MULTILINE,
+_ASIAN_MARKERS: Final = ("\u539f\u90ae\u4ef6", "\u539f\u4fe1", "\u539f\u59cb\u90ae\u4ef6", "\u5143\u306e\u30e1\u30c3\u30bb\u30fc\u30b8")
+_MARKER_EDGE: Final = " \t>-=*_#+\u3000"
+# A field of this name, followed by another field, is the beginning of a copied header.
+_COPY_FIELDS: Final = frozenset(
+    "received return-path dkim-signature delivered-to x-originating-ip message-id mime-version envelope-to x-received arc-seal".split()
 )
-_FIELD_LINE = re.compile(r"^[ \t>]{0,4}([A-Za-z][\w-]{1,40}):[ \t]+\S", re.MULTILINE)
+_NEXT_FIELD = re.compile(
+    r"(?:received|from|to|date|subject|message-id|dkim-signature|mime-version|delivered-to|x-[\w-]{2,40}"
+    r"|content-type|return-path|reply-to|sender|envelope-to|authentication-results|arc-[\w-]{2,40}):",
+    re.I,
+)
+_FIELD_LINE = re.compile(r"^[ \t>]{0,4}[A-Za-z][\w-]{1,40}:[ \t]+\S", re.MULTILINE)
 
 
 def cut(text: str) -> tuple[str, str]:
@@ -60,15 +67,31 @@ def cut(text: str) -> tuple[str, str]:
 
     A marker in the very first lines is a heading of the notice, not its end.
     """
-    end = len(text)
-    for found in _MARKER.finditer(text):
-        if text[: found.start()].strip():
-            end = found.start()
-            break
-    block = _HEADER_BLOCK.search(text)
-    if block and text[: block.start()].strip():
-        end = min(end, block.start())
-    return text[:end], text[end:]
+    at = 0
+    spoken = False
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if spoken and line and (_is_marker(line) or _begins_header(line, lines, number)):
+            return text[:at], text[at:]
+        spoken = spoken or bool(line.strip())
+        at += len(line) + 1
+    return text, ""
+
+
+def _is_marker(line: str) -> bool:
+    bare = line.strip(_MARKER_EDGE)[:200].lower()
+    if bare.partition(" ")[0] in _FIRST_WORDS:
+        return _MARKER.match(bare) is not None
+    return not bare.isascii() and bare.startswith(_ASIAN_MARKERS) and len(bare) < 40
+
+
+def _begins_header(line: str, lines: list[str], number: int) -> bool:
+    if line.partition(":")[0].lower() not in _COPY_FIELDS:
+        return False
+    for following in lines[number + 1 : number + 22]:
+        if not following[:1].isspace():
+            return _NEXT_FIELD.match(following) is not None
+    return False
 
 
 def read_returned(mail: Mail, copy: str) -> Returned:
@@ -79,12 +102,15 @@ def read_returned(mail: Mail, copy: str) -> Returned:
         if len(fields) > 1:
             return of_fields(fields)
     if copy:
-        block = _HEADER_BLOCK.search(copy) or _FIELD_LINE.search(copy)
-        if block:
-            fields = _inner_fields(copy[block.start() :])
-            if len(fields) > 1:
-                return of_fields(fields)
+        fields = _inner_fields(_from_first_field(copy))
+        if len(fields) > 1:
+            return of_fields(fields)
     return NOTHING_RETURNED
+
+
+def _from_first_field(copy: str) -> str:
+    found = _FIELD_LINE.search(copy)
+    return copy[found.start() :] if found else ""
 
 
 def _inner_fields(text: str) -> Fields:

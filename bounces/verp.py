@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import base64
 import enum
-import functools
-import hashlib
-import hmac
 import struct
 from dataclasses import dataclass
-from typing import Protocol
+
+from relay.mail.keyring import KeyRing
+from relay.mail.mac import mac, verify
+
+LABEL = "waypost return path 1"  # derives the signing key; another label, another purpose
 
 _IDS = struct.Struct(">HQI")
 _MAC_SIZE = 11
 _TEXT_SIZE = (_IDS.size + _MAC_SIZE) * 8 // 5
-_LABEL = b"waypost return path 1"
 
 
 class ReturnKind(enum.StrEnum):
@@ -39,33 +39,6 @@ class ForgedAddressError(ValueError):
     """The address is no return path of ours: refuse it at RCPT with 550 5.1.1."""
 
 
-class Key(Protocol):
-    """One numbered secret."""
-
-    @property
-    def id(self) -> int:
-        """Say which secret this is, 0 to 65535."""
-        ...
-
-    @property
-    def secret(self) -> bytes:
-        """Give the secret."""
-        ...
-
-
-class Keys(Protocol):
-    """The part of the key ring that return paths need."""
-
-    @property
-    def current(self) -> Key:
-        """Give the key that signs now."""
-        ...
-
-    def get(self, key_id: int) -> Key | None:
-        """Give an older key for reading, or None."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnAddress:
     """A verified return path: its kind, and the ids it was minted for."""
@@ -75,21 +48,15 @@ class ReturnAddress:
     account: int
 
 
-@functools.lru_cache(maxsize=64)
-def _signing_key(secret: bytes) -> bytes:
-    return hmac.digest(secret, _LABEL, hashlib.sha256)
-
-
-def _mac(key: Key, kind: ReturnKind, ids: bytes, domain: bytes) -> bytes:
-    said = b"%s\0%s\0%s" % (kind.encode(), ids, domain)
-    return hmac.digest(_signing_key(key.secret), said, hashlib.sha256)[:_MAC_SIZE]
+def _signed(kind: ReturnKind, ids: bytes, domain: bytes) -> bytes:
+    return b"%s\0%s\0%s" % (kind.encode(), ids, domain)
 
 
 def mint(
     delivery: int,
     account: int,
     domain: str,
-    keys: Keys,
+    keyring: KeyRing,
     *,
     kind: ReturnKind = ReturnKind.BOUNCE,
 ) -> bytes:
@@ -98,14 +65,17 @@ def mint(
     `delivery` is an unsigned 64-bit id, `account` an unsigned 32-bit id; `struct.error` if not.
     `domain` is the ASCII (A-label) return-path domain; it is signed and written in lower case.
     """
-    key = keys.current
+    key_id = keyring.current
+    key = keyring.key(key_id, LABEL)
+    if key is None:
+        raise KeyError(key_id)  # a ring always holds its current key
     at = domain.lower().encode("ascii")
-    ids = _IDS.pack(key.id, delivery, account)
-    token = base64.b32encode(ids + _mac(key, kind, ids, at)).lower()
+    ids = _IDS.pack(key_id, delivery, account)
+    token = base64.b32encode(ids + mac(key, _signed(kind, ids, at), _MAC_SIZE)).lower()
     return b"%s+%s@%s" % (kind.encode(), token, at)
 
 
-def read(address: bytes, keys: Keys) -> ReturnAddress:
+def read(address: bytes, keyring: KeyRing) -> ReturnAddress:
     """Verify a return path (`local@domain`, no angle brackets) and give what it was minted for.
 
     Raises `ForgedAddressError` for anything that is not exactly one of ours, in any case of letters.
@@ -119,9 +89,9 @@ def read(address: bytes, keys: Keys) -> ReturnAddress:
         raw = base64.b32decode(token.upper())
     except ValueError:
         raise ForgedAddressError("not a return path: unknown kind or not base32") from None
-    ids, mac = raw[: _IDS.size], raw[_IDS.size :]
+    ids, signature = raw[: _IDS.size], raw[_IDS.size :]
     key_id, delivery, account = _IDS.unpack(ids)
-    key = keys.get(key_id)
-    if key is None or not hmac.compare_digest(mac, _mac(key, kind, ids, domain)):
+    key = keyring.key(key_id, LABEL)
+    if key is None or not verify(key, _signed(kind, ids, domain), signature):
         raise ForgedAddressError("the signature of the return path is not ours")
     return ReturnAddress(kind=kind, delivery=delivery, account=account)
