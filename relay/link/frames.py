@@ -72,7 +72,7 @@ class Command(Frame, frozen=True):
 
     id: int
     name: str
-    args: dict[str, str | int | float | bool | list[str] | list[int] | None] = {}
+    args: dict[str, str | int | float | bool | list[str | int] | None] = {}
 
 
 class Answer(Frame, frozen=True):

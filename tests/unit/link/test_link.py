@@ -1,0 +1,196 @@
+"""Facts go up exactly once in effect; settings and commands come down; either side may go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from relay.link import frames
+from relay.link.hub import Hub
+from relay.link.uplink import Uplink
+from relay.settings import Change
+from relay.spool.protocol import Batch, Spool
+
+
+class Outbox:
+    """The outbox half of a spool, in memory."""
+
+    incarnation = "spool-a"
+
+    def __init__(self) -> None:
+        self.rows: list[Batch] = []
+        self.forgotten = 0
+
+    async def batches(self, after: int, limit: int) -> list[Batch]:
+        return [row for row in self.rows if row.seq > after][:limit]
+
+    async def forget(self, upto: int) -> None:
+        self.forgotten = max(self.forgotten, upto)
+        self.rows = [row for row in self.rows if row.seq > upto]
+
+
+class Ledger:
+    """Marks and folded rows, in memory."""
+
+    def __init__(self) -> None:
+        self.mark = 0
+        self.folded: list[bytes] = []
+
+    async def marks(self, spools: Sequence[str]) -> dict[str, int]:
+        return dict.fromkeys(spools, self.mark)
+
+    async def fold(self, _spool: str, batches: Sequence[Batch]) -> int:
+        for batch in batches:
+            if batch.seq > self.mark:
+                self.folded += batch.events
+                self.mark = batch.seq
+        return self.mark
+
+
+class Receiver:
+    """What comes down, written down."""
+
+    settings_version = 3
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.suppressed_version = 0
+
+    def changed(self, changes: tuple[Change, ...]) -> None:
+        self.changes += changes
+
+    def suppressed(self, version: int) -> None:
+        self.suppressed_version = version
+
+    def gauges(self) -> dict[str, float]:
+        return {"waiting": 5.0}
+
+    def counters(self) -> dict[str, int]:
+        return {"accepted": 7}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; the test's time limit bounds it."""
+    while not condition():  # noqa: ASYNC110 - conditions of two sides, no one event
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running_hub(
+    path: Path, ledger: Ledger, replay: Sequence[Change] = ()
+) -> AsyncIterator[Hub]:
+    hub = Hub(path, ledger.marks, ledger.fold, lambda: 4, lambda _after: replay)
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.stop()
+
+
+@asynccontextmanager
+async def running_uplink(
+    path: Path, outbox: Outbox, receiver: Receiver, commands: dict[str, Any] | None = None
+) -> AsyncIterator[Uplink]:
+    uplink = Uplink(
+        path, 0, lambda: {outbox.incarnation: cast(Spool, outbox)}, receiver, commands or {}
+    )
+    task = asyncio.create_task(uplink.run())
+    try:
+        yield uplink
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_facts_are_folded_in_order_and_then_forgotten(tmp_path: Path) -> None:
+    ledger, outbox = Ledger(), Outbox()
+    outbox.rows = [Batch(n, (b"event %d" % n,)) for n in range(1, 201)]
+    path = tmp_path / "link.sock"
+    async with running_hub(path, ledger), running_uplink(path, outbox, Receiver()):
+        await until(lambda: outbox.forgotten == 200)
+    assert ledger.folded == [b"event %d" % n for n in range(1, 201)]
+    assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_rows_that_were_folded_but_not_forgotten_are_not_sent_again(tmp_path: Path) -> None:
+    ledger, outbox = Ledger(), Outbox()
+    ledger.mark = 2
+    outbox.rows = [Batch(n, (b"event %d" % n,)) for n in range(1, 4)]
+    path = tmp_path / "link.sock"
+    async with running_hub(path, ledger), running_uplink(path, outbox, Receiver()):
+        await until(lambda: outbox.forgotten == 3)
+    assert ledger.folded == [b"event 3"]
+
+
+async def test_control_may_come_later_and_go_away(tmp_path: Path) -> None:
+    ledger, outbox, receiver = Ledger(), Outbox(), Receiver()
+    outbox.rows = [Batch(1, (b"event 1",))]
+    path = tmp_path / "link.sock"
+    async with running_uplink(path, outbox, receiver) as uplink:
+        async with running_hub(path, ledger):
+            await until(lambda: outbox.forgotten == 1)
+        await until(lambda: not uplink.connected)
+        outbox.rows.append(Batch(2, (b"event 2",)))
+        async with running_hub(path, ledger):
+            await until(lambda: outbox.forgotten == 2)
+    assert ledger.folded == [b"event 1", b"event 2"]
+
+
+async def test_changes_and_suppressions_come_down(tmp_path: Path) -> None:
+    missed = [Change(version=4, table="blocks")]
+    path, receiver = tmp_path / "link.sock", Receiver()
+    async with (
+        running_hub(path, Ledger(), missed) as hub,
+        running_uplink(path, Outbox(), receiver),
+    ):
+        await until(lambda: receiver.changes == missed)
+        hub.publish([Change(version=5, table="pause")])
+        hub.suppressed(9)
+        await until(lambda: receiver.suppressed_version == 9)
+        await until(lambda: hub.peers[0].counters == {"accepted": 7})
+    assert [change.version for change in receiver.changes] == [4, 5]
+
+
+async def test_commands_are_answered_by_every_worker(tmp_path: Path) -> None:
+    async def add(command: frames.Command) -> object:
+        return {"sum": cast(int, command.args["a"]) + cast(int, command.args["b"])}
+
+    async def fail(_command: frames.Command) -> object:
+        raise RuntimeError("no")
+
+    path = tmp_path / "link.sock"
+    async with (
+        running_hub(path, Ledger()) as hub,
+        running_uplink(path, Outbox(), Receiver(), {"add": add, "fail": fail}),
+    ):
+        await until(lambda: bool(hub.peers))
+        assert await hub.ask("add", {"a": 2, "b": 3}) == {0: {"sum": 5}}
+        assert await hub.ask("fail") == {0: {"error": "fail: no"}}
+        assert await hub.ask("nothing") == {0: {"error": "nothing: no such command"}}
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"\xff\xff\xff\xff", b"\0\0\0\x02\xc0\xc0", b"\0\0\0\x03abc"],
+    ids=["too long", "not a frame", "not msgpack"],
+)
+async def test_nonsense_is_a_link_error(octets: bytes) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(octets)
+    reader.feed_eof()
+    with pytest.raises(frames.LinkError):
+        await frames.read(reader)
+
+
+async def test_the_end_is_an_end() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"\0\0")
+    reader.feed_eof()
+    with pytest.raises(EOFError):
+        await frames.read(reader)
