@@ -29,6 +29,7 @@ class IdSource:
         """
         if not 0 <= spool_number <= MAX_SPOOL_NUMBER:
             raise ValueError(f"spool number {spool_number} is not between 0 and {MAX_SPOOL_NUMBER}")
+        self.spool_number = spool_number
         self._spool = spool_number << _COUNTER_BITS
         self._clock = clock
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ These are the values that travel along the route from acceptance to departure; t
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 import msgspec
 
@@ -13,9 +13,9 @@ import msgspec
 class Message(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     """What was submitted, once; everything that departure needs besides the stored content.
 
-    The content (header and body, CRLF line ends, control headers and Bcc removed, Date and Message-ID present) lies in a
-    segment file of the spool. `trace` is our Received field, which goes in front of it at departure. Times are
-    microseconds since the epoch.
+    The content (header and body, CRLF line ends, control headers and Bcc removed, Date and
+    Message-ID present) lies in a segment file of the spool. `trace` is our Received field, which
+    goes in front of it at departure. Times are microseconds since the epoch.
     """
 
     id: int
@@ -75,7 +75,7 @@ class Delivery(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     orcpt: bytes = b""
 
 
-class Disposition(str, Enum):
+class Disposition(StrEnum):
     """What a settled attempt makes of its delivery."""
 
     DONE = "done"  # terminal: the delivery leaves the spool
@@ -85,7 +85,11 @@ class Disposition(str, Enum):
 
 
 class Settlement(msgspec.Struct, kw_only=True, frozen=True):
-    """The end of one claim: the delivery, what becomes of it, and the facts that go out in the same transaction."""
+    """The end of one claim: the delivery, what becomes of it, and the facts that go with it.
+
+    The facts enter the outbox in the same transaction. `attempt`, `last_reply` and `ambiguous` are
+    read for RETRY and HOLD, `not_before` for RETRY; RETURN restores what was before the claim.
+    """
 
     delivery: int
     message: int
@@ -93,4 +97,5 @@ class Settlement(msgspec.Struct, kw_only=True, frozen=True):
     not_before: int = 0
     attempt: int = 0
     last_reply: str = ""
+    ambiguous: bool = False  # the final dot was sent and no reply was read
     events: tuple[bytes, ...] = ()  # encoded metrics.events.Event

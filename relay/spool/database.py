@@ -1,0 +1,150 @@
+"""The only door to sqlite3: one connection, used by one thread at a time, errors in our words.
+
+Guarantees WAL with synchronous=FULL (COMMIT returns after fsync), no checkpoint but those asked
+for, and that a full disk is told apart from a broken one: SpoolFullError leaves the connection
+usable, any other StorageError does not. Rows of one statement are batched into few statements,
+because each step of SQLite gives the interpreter lock away and a busy loop gives it back late.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from relay.errors import SpoolFullError, StorageError
+
+Row = tuple[Any, ...]
+
+_BATCHES = (64, 32, 16, 8, 4, 2, 1)
+
+
+class Database:
+    """One SQLite file."""
+
+    def __init__(self, path: Path, *, sync: bool = True) -> None:
+        """Open or make the file; it may be used from another thread than the one that opened it."""
+        self.path = path
+        self._wal = path.with_name(path.name + "-wal")
+        with _Translated(path):
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            self._execute = self._connection.execute
+            for pragma in (
+                "journal_mode = WAL",
+                f"synchronous = {'FULL' if sync else 'OFF'}",
+                "wal_autocheckpoint = 0",
+                "cache_size = -16384",
+                "temp_store = MEMORY",
+                "foreign_keys = OFF",
+            ):
+                self._execute(f"PRAGMA {pragma}").fetchall()
+        self._translated = _Translated(path)
+        path.chmod(0o600)
+
+    def run(self, sql: str, values: Sequence[object] = ()) -> int:
+        """Run one statement; gives the number of rows changed."""
+        with self._translated:
+            return self._execute(sql, values).rowcount
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Give all rows of a query."""
+        with self._translated:
+            return self._execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[object] = ()) -> Row | None:
+        """Give the first row of a query."""
+        with self._translated:
+            found: Row | None = self._execute(sql, values).fetchone()
+            return found
+
+    def number(self, sql: str, values: Sequence[object] = ()) -> int:
+        """Give the integer a query asks for; 0 for NULL and for no row."""
+        row = self.row(sql, values)
+        return int(row[0]) if row and row[0] is not None else 0
+
+    def insert(self, head: str, rows: Sequence[Row]) -> None:
+        """Insert rows; `head` is "INSERT INTO t(a, b)"."""
+        if not rows:
+            return
+        marks = "(" + ",".join("?" * len(rows[0])) + ")"
+        with self._translated:
+            start = 0
+            for size in _split(len(rows)):
+                values = [value for row in rows[start : start + size] for value in row]
+                self._execute(f"{head} VALUES {','.join([marks] * size)}", values)
+                start += size
+
+    def delete(self, table: str, ids: Sequence[int]) -> None:
+        """Delete the rows of a table by their ids."""
+        with self._translated:
+            start = 0
+            for size in _split(len(ids)):
+                marks = ",".join("?" * size)
+                self._execute(
+                    f"DELETE FROM {table} WHERE id IN ({marks})",  # noqa: S608 - our own names
+                    ids[start : start + size],
+                )
+                start += size
+
+    def begin(self) -> None:
+        """Start a transaction that writes."""
+        self.run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the transaction; returns after fsync."""
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction where SQLite has not done so itself."""
+        if self._connection.in_transaction:
+            self.run("ROLLBACK")
+
+    def wal_size(self) -> int:
+        """Give the size of the write-ahead log in octets."""
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Copy the write-ahead log into the database (PASSIVE) and cut it to nothing (TRUNCATE)."""
+        self.run(f"PRAGMA wal_checkpoint({mode})")
+
+    def close(self) -> None:
+        """Close the file; the last transaction stays as it is."""
+        with self._translated:
+            self._connection.close()
+
+
+class _Translated:
+    """Turns SQLite's errors into ours."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, sqlite3.Error):
+            return
+        code = getattr(error, "sqlite_errorcode", 0) or 0
+        if code & 0xFF == sqlite3.SQLITE_FULL:
+            raise SpoolFullError(f"no space left for {self._path}") from error
+        raise StorageError(f"{self._path}: {error}") from error
+
+
+def _split(count: int) -> Iterable[int]:
+    for size in _BATCHES:
+        while count >= size:
+            yield size
+            count -= size

@@ -1,0 +1,487 @@
+"""The spool of one worker: the face towards the event loop.
+
+Guarantees what `protocol.Spool` says. Nothing here touches the disk: work gathers during one turn
+of the loop and goes to the writer thread; contents are read by a reader thread. `close` leaves
+everything on disk and gives the lock back; what was claimed then waits as after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from relay.clock import Clock, now
+from relay.errors import SpoolFullError, StorageError
+from relay.ids import IdSource
+from relay.message import Delivery, Disposition, Message, Settlement, State
+from relay.spool import compaction, edits, queries, reader, record, recovery
+from relay.spool.cache import ContentCache
+from relay.spool.database import Database
+from relay.spool.files import DiskFiles, Files
+from relay.spool.group import Group, encode, read_place
+from relay.spool.lock import DirectoryLock
+from relay.spool.options import MIB, SpoolOptions
+from relay.spool.protocol import (
+    Batch,
+    DamagedContentError,
+    Due,
+    IllegalMoveError,
+    QueueKey,
+    Selection,
+    Waiting,
+)
+from relay.spool.segments import Segments
+from relay.spool.space import Space
+from relay.spool.work import Accepting, Reading, Work, Writing
+from relay.spool.writer import Committed, Writer
+
+T = TypeVar("T")
+
+_RECENT_BYTES = 4 * MIB  # outbox rows kept in memory for the link
+_HITS = 50_000  # facts that may gather while the writer is busy
+
+
+def open_spool(
+    path: Path,
+    number: int,
+    options: SpoolOptions | None = None,
+    *,
+    clock: Clock = now,
+    files: Files | None = None,
+) -> LocalSpool:
+    """Lock and open a spool directory, made where missing, and recover what a crash left.
+
+    Raises SpoolHeldError (somebody works on it), StorageError (unreadable, newer, another's).
+    Blocks on the disk: call it before the loop runs, or in a thread. Then use the spool with
+    `async with`, or `start` and `close`.
+    """
+    options = options or SpoolOptions()
+    (path / "segments").mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = DirectoryLock(path)
+    try:
+        database = recovery.open_database(path, number, options)
+        segments = Segments(
+            path / "segments", files or DiskFiles(), limit=options.segment_bytes, sync=options.sync
+        )
+        index = recovery.recover(database, segments, options, clock())
+    except BaseException:
+        lock.release()
+        raise
+    space = Space(path, options.disk_reserve)
+    idle = compaction.Housekeeping(options)
+    writer = Writer(database, segments, index, options, clock, space, idle)
+    incarnation = str((database.row("SELECT value FROM meta WHERE key = 'incarnation'") or [""])[0])
+    ids = IdSource(number, above=index.last_id, clock=clock)
+    return LocalSpool(path, incarnation, ids, writer, lock)
+
+
+class LocalSpool:
+    """See `protocol.Spool`. All methods belong to the event loop's thread, once started."""
+
+    def __init__(
+        self, path: Path, incarnation: str, ids: IdSource, writer: Writer, lock: DirectoryLock
+    ) -> None:
+        """Take over what `open_spool` has put together."""
+        self.path = path
+        self.incarnation = incarnation
+        self.number = ids.spool_number
+        self.take_ids = ids.take
+        self.settling = 0
+        self.options = writer.options
+        self.cache = ContentCache(writer.options.cache_bytes)
+        self._writer = writer
+        self._index = writer.index
+        self._space = writer.space
+        self._lock = lock
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
+        self._claimed: dict[int, Delivery] = {}
+        self._loading: dict[int, asyncio.Future[tuple[Message, bytes]]] = {}
+        self._work = Work()
+        self._pending_octets = 0
+        self._flushing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._seq = writer.index.seq
+        self._recent: deque[Batch] = deque()
+        self._recent_octets = 0
+        self._awaiting: list[asyncio.Future[None]] = []
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- life ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the writer thread; call inside the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._writer.attach(self._loop, self._told)
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Write what is queued, close the files, give the lock back."""
+        if self._closed:
+            return
+        self._closed = True
+        self._flush()
+        self._writer.put(None)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader, self._writer.join)
+        self._reader.shutdown(wait=False)
+        self._lock.release()
+
+    async def __aenter__(self) -> LocalSpool:
+        """Start."""
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Give the error after which the spool takes and gives nothing any more."""
+        return self._writer.failure
+
+    @property
+    def damaged(self) -> int:
+        """Count messages whose stored bytes proved damaged since the start."""
+        return self._index.damaged
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Give the octets of facts that wait for the ledger."""
+        return self._index.outbox_bytes
+
+    @property
+    def last_seq(self) -> int:
+        """Give the sequence number of the latest outbox row."""
+        return self._seq
+
+    def refuses(self) -> str:
+        """Say why new mail cannot be taken now, or ""."""
+        if self._closed:
+            return "closed"
+        if self._writer.failure is not None:
+            return "failed"
+        if self.options.draining:
+            return "draining"
+        if self._index.outbox_bytes >= self.options.outbox_bytes:
+            return "outbox full"
+        if self._space.stale():
+            self._flush_soon()  # the writer looks at the disk
+        return "disk reserve" if self._space.low else ""
+
+    # -- mail in ---------------------------------------------------------------------------
+
+    def accept(
+        self,
+        message: Message,
+        content: bytes,
+        deliveries: Sequence[Delivery],
+        events: Sequence[bytes],
+    ) -> asyncio.Future[None]:
+        """Store a message with its deliveries; done after fsync."""
+        self._check(self.refuses())
+        if self._pending_octets >= self.options.pending_bytes:
+            raise SpoolFullError("more mail is waiting to be written than the spool may hold")
+        assert self._loop is not None  # noqa: S101 - started
+        future = self._loop.create_future()
+        claimed = [(d.id, d.message, encode(d)) for d in deliveries if d.state is State.CLAIMED]
+        if deliveries:
+            envelope = record.encode_message(message)
+            self._work.accepting.append(
+                Accepting(message.id, envelope, content, deliveries, claimed, events, future)
+            )
+            self._work.octets += len(content)
+            self._pending_octets += len(content)
+            if claimed:
+                self.cache.put(message, content)
+        else:  # every recipient was excluded: only the facts stay
+            self._work.events += events
+            self._work.recorded.append(future)
+        self._flush_soon()
+        return future
+
+    def _accepted(self, done: Accepting) -> None:
+        self._pending_octets -= len(done.content)
+        if done.claimed:
+            ours = [d for d in done.deliveries if d.state is State.CLAIMED]
+            self._claimed.update((d.id, d) for d in ours)
+            if done.future.cancelled():
+                self._give_back(ours)
+        if not done.future.done():
+            done.future.set_result(None)
+
+    # -- dispatch --------------------------------------------------------------------------
+
+    async def due(self, now: int, limit: int, exclude: Collection[str] = (), after: int = 0) -> Due:
+        """Give queues with waiting deliveries due at `now`, the longest due first."""
+        names = frozenset(exclude)
+        return await self._read(lambda db: queries.due(db, now, limit, names, after))
+
+    async def claim(self, picks: Sequence[tuple[int, int]], now: int) -> list[Delivery]:
+        """Take due deliveries: up to n of each queue, for picks (queue id, n)."""
+        future = self._write(lambda group: edits.claim(group, picks, now))
+        try:
+            taken: list[Delivery] = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._nobodys)
+            raise
+        self._claimed.update((d.id, d) for d in taken)
+        return taken
+
+    def _nobodys(self, future: asyncio.Future[list[Delivery]]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._claimed.update((d.id, d) for d in future.result())
+            self._give_back(future.result())
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for d in deliveries:
+            self.settle_soon(
+                Settlement(delivery=d.id, message=d.message, disposition=Disposition.RETURN)
+            )
+
+    def settle_soon(self, settlement: Settlement) -> None:
+        """Queue the end of a claim for the next group commit."""
+        delivery = self._claimed.pop(settlement.delivery, None)
+        if delivery is None:
+            raise IllegalMoveError(f"delivery {settlement.delivery} is not claimed")
+        self._work.settling.append((settlement, delivery))
+        self.settling += 1
+        self._flush_later()
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """End claims; returns after fsync."""
+        missing = [s.delivery for s in settlements if s.delivery not in self._claimed]
+        if missing:
+            raise IllegalMoveError(f"deliveries {missing[:5]} are not claimed")
+        if not settlements:
+            return
+        for settlement in settlements:
+            self.settle_soon(settlement)
+        await asyncio.shield(self._waiter(self._work.settled))
+
+    # -- facts -----------------------------------------------------------------------------
+
+    async def record(self, events: Sequence[bytes]) -> None:
+        """Put facts into the outbox; returns after fsync."""
+        why = self.refuses()
+        self._check(why if why not in {"disk reserve", "draining"} else "")
+        self._work.events += events
+        await asyncio.shield(self._waiter(self._work.recorded))
+
+    def record_soon(self, events: Sequence[bytes]) -> bool:
+        """Queue facts that may be lost with at most one group commit (hits)."""
+        full = self._index.outbox_bytes >= self.options.outbox_bytes
+        if full or self._closed or self._writer.failure or len(self._work.events) >= _HITS:
+            return False
+        self._work.events += events
+        self._flush_later()
+        return True
+
+    async def batches(self, after: int, limit: int) -> list[Batch]:
+        """Give outbox rows above `after`, in order; the latest come from memory."""
+        recent = self._recent
+        if after >= self._seq:
+            return []
+        if recent and recent[0].seq <= after + 1:
+            start = after + 1 - recent[0].seq
+            return [recent[i] for i in range(start, min(start + limit, len(recent)))]
+        return await self._read(lambda db: queries.batches(db, after, limit))
+
+    async def more(self, after: int) -> None:
+        """Wait until the outbox holds a row above `after`."""
+        while self._seq <= after:
+            await self._waiter(self._awaiting, flush=False)
+
+    async def forget(self, upto: int) -> None:
+        """Drop outbox rows up to and including this sequence number."""
+        recent = self._recent
+        while recent and recent[0].seq <= upto:
+            self._recent_octets -= sum(map(len, recent.popleft().events))
+        await asyncio.shield(self._write(lambda group: edits.forget(group, upto)))
+
+    # -- contents --------------------------------------------------------------------------
+
+    async def load(self, message: int) -> tuple[Message, bytes]:
+        """Give a message and its content; read once however many ask at the same time."""
+        cached = self.cache.get(message)
+        if cached is not None:
+            return cached
+        loading = self._loading.get(message)
+        if loading is None:
+            loading = asyncio.ensure_future(self._load(message))
+            self._loading[message] = loading
+            loading.add_done_callback(partial(self._loaded, message))
+        return await asyncio.shield(loading)
+
+    def _loaded(self, message: int, future: asyncio.Future[tuple[Message, bytes]]) -> None:
+        self._loading.pop(message, None)
+        if not future.cancelled() and future.exception() is None and message in self._index.places:
+            self.cache.put(*future.result())
+
+    async def _load(self, message: int) -> tuple[Message, bytes]:
+        assert self._loop is not None  # noqa: S101 - started
+        segments = self.path / "segments"
+        place = self._index.places.get(message)
+        if place is not None:  # a torn look at it fails the record's own proof
+            wanted = (message, place.segment, place.offset, place.length)
+            try:
+                return await self._loop.run_in_executor(self._reader, reader.read, segments, wanted)
+            except DamagedContentError:
+                pass
+        found = await self._read(lambda db: read_place(db, message))
+        if found is None:
+            raise KeyError(message)
+        wanted = (message, found.segment, found.offset, found.length)
+        try:
+            return await self._loop.run_in_executor(self._reader, reader.read, segments, wanted)
+        except DamagedContentError:
+            self._index.damaged += 1
+            raise
+
+    # -- an operator's questions and commands ----------------------------------------------
+
+    async def destinations(self) -> list[Waiting]:
+        """List destinations with what waits for them."""
+        claimed: dict[str, int] = {}
+        for delivery in self._claimed.values():
+            claimed[delivery.destination] = claimed.get(delivery.destination, 0) + 1
+        return await self._read(lambda db: queries.destinations(db, claimed))
+
+    async def queues(self, selection: Selection, limit: int) -> list[tuple[QueueKey, Waiting]]:
+        """List the queues of a selection with what waits in each."""
+        return await self._read(lambda db: queries.queues(db, selection, limit))
+
+    async def waiting(self, selection: Selection, limit: int, after: int = 0) -> list[Delivery]:
+        """List waiting and held deliveries of a selection with ids above `after`, by id."""
+        return await self._read(lambda db: queries.waiting(db, selection, limit, after))
+
+    async def change(
+        self,
+        selection: Selection,
+        change: edits.Change,
+        destination: str | None = None,
+    ) -> int:
+        """Settle waiting and held deliveries as `change` says; gives the number."""
+        if selection.message is not None or selection.delivery is not None:
+            return int(
+                await self._write(
+                    lambda group: edits.change_message(group, selection, change, destination)
+                )
+            )
+        cursor: tuple[int, int, int, int] | None = (0, 0, 0, 0)
+        total = 0
+        while cursor is not None:
+            step = partial(
+                edits.step,
+                selection=selection,
+                cursor=cursor,
+                wanted=change,
+                destination=destination,
+            )
+            count, cursor = await self._write(step)
+            total += count
+        return total
+
+    async def pause(self, paused: Callable[[QueueKey], bool]) -> None:
+        """Say which queues `due` passes over from now on, present and future ones."""
+        self._index.paused = paused
+        last: int | None = 0
+        while last is not None:
+            last = await self._write(partial(edits.pause, after=last))
+
+    # -- between the threads ---------------------------------------------------------------
+
+    def _check(self, why: str) -> None:
+        if why in {"failed", "closed"}:
+            raise StorageError(f"the spool is {why}")
+        if why:
+            raise SpoolFullError(f"the spool takes no new mail: {why}")
+
+    def _waiter(
+        self, waiting: list[asyncio.Future[Any]], *, flush: bool = True
+    ) -> asyncio.Future[Any]:
+        assert self._loop is not None  # noqa: S101 - started
+        future = self._loop.create_future()
+        waiting.append(future)
+        if flush:
+            self._flush_soon()
+        return future
+
+    def _read(self, job: Callable[[Database], T]) -> asyncio.Future[T]:
+        assert self._loop is not None  # noqa: S101 - started
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._check("closed" if self._closed else "")
+        self._work.reading.append(Reading(job, future))
+        self._flush_soon()
+        return future
+
+    def _write(self, job: Callable[[Group], T]) -> asyncio.Future[T]:
+        assert self._loop is not None  # noqa: S101 - started
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._check("closed" if self._closed else "")
+        self._work.writing.append(Writing(job, future))
+        self._flush_soon()
+        return future
+
+    def _flush_soon(self) -> None:
+        """Hand over at the end of this turn of the loop, together with what else it brings."""
+        if not self._flushing and self._loop is not None:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush_later(self) -> None:
+        if not self._flushing and self._timer is None and self._loop is not None:
+            self._timer = self._loop.call_later(self.options.soon_delay, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        work, self._work = self._work, Work()
+        self._writer.put(work)
+
+    def _told(self, committed: Committed) -> None:
+        """Take in what a group commit has brought; called by the writer through the loop."""
+        self.settling -= committed.settled
+        for accepting in committed.accepted:
+            self._accepted(accepting)
+        for accepting, failure in committed.refused:
+            self._pending_octets -= len(accepting.content)
+            self.cache.drop(accepting.message)
+            if not accepting.future.done():
+                accepting.future.set_exception(failure)
+        for message in committed.gone:
+            self.cache.drop(message)
+        if committed.batch is not None:
+            self._keep_batch(committed.batch)
+        for future, result, error in committed.answers:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+    def _keep_batch(self, batch: Batch) -> None:
+        self._seq = batch.seq
+        self._recent.append(batch)
+        self._recent_octets += sum(map(len, batch.events))
+        while self._recent_octets > _RECENT_BYTES and len(self._recent) > 1:
+            self._recent_octets -= sum(map(len, self._recent.popleft().events))
+        awaiting, self._awaiting = self._awaiting, []
+        for future in awaiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,87 @@
+"""What the event loop hands to the writer thread, and what it gets back.
+
+One `Work` is everything that gathered since the last hand-over. Reading jobs run outside the
+transaction; writing jobs run inside it, in the group commit of the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from relay.message import Delivery, Settlement
+
+if TYPE_CHECKING:
+    from relay.spool.database import Database
+    from relay.spool.group import Group
+
+Future = asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class Accepting:
+    """A message to be stored."""
+
+    message: int
+    envelope: bytes
+    content: bytes
+    deliveries: Sequence[Delivery]
+    claimed: list[tuple[Any, ...]]  # rows of the table `claimed`
+    events: Sequence[bytes]
+    future: Future
+
+
+@dataclass(slots=True)
+class Reading:
+    """A question to the database."""
+
+    job: Callable[[Database], object]
+    future: Future
+
+
+@dataclass(slots=True)
+class Writing:
+    """A change that needs the database."""
+
+    job: Callable[[Group], object]
+    future: Future
+
+
+@dataclass(slots=True)
+class Work:
+    """Everything for one group commit, each list in its own order."""
+
+    accepting: list[Accepting] = field(default_factory=list)
+    settling: list[tuple[Settlement, Delivery]] = field(default_factory=list)
+    settled: list[Future] = field(default_factory=list)  # who waits for `settling`
+    events: list[bytes] = field(default_factory=list)
+    recorded: list[Future] = field(default_factory=list)  # who waits for `events`
+    reading: list[Reading] = field(default_factory=list)
+    writing: list[Writing] = field(default_factory=list)
+    octets: int = 0  # of the contents
+
+    def add(self, other: Work) -> None:
+        """Take what gathered later behind what is here."""
+        self.accepting += other.accepting
+        self.settling += other.settling
+        self.settled += other.settled
+        self.events += other.events
+        self.recorded += other.recorded
+        self.reading += other.reading
+        self.writing += other.writing
+        self.octets += other.octets
+
+    def size(self) -> int:
+        """Count the operations."""
+        return len(self.accepting) + len(self.settling) + len(self.events)
+
+    def writes(self) -> bool:
+        """Tell whether a transaction is needed."""
+        return bool(self.accepting or self.settling or self.events or self.writing)
+
+    def futures(self) -> list[Future]:
+        """Give everybody who waits, but for those who wait for a message to be accepted."""
+        jobs = [job.future for job in self.reading] + [job.future for job in self.writing]
+        return self.settled + self.recorded + jobs
