@@ -1,0 +1,497 @@
+"""The SMTP dialogue of a server without any I/O: octets in, replies and events out.
+
+Guarantees, for any input in any chunking: only CRLF ends a line; replies come in the order of the
+commands; an event stops the engine until `answer`, so nothing overtakes anything; memory is bounded
+by the limits; a refused or broken transaction leaves nothing behind. The only errors that leave
+`feed` and `next_event` are bugs; what the client does wrong becomes a reply.
+
+Left to others: sockets, TLS, time and delays (`session.py`), who may log in and send, and storing
+what came. Commands are in `verbs.py`, content in `content.py`, the AUTH dialogue in `sasl.py`.
+
+States and what moves between them:
+
+    COMMAND --line--> COMMAND | ASKED | SASL | CLOSED      DATA --end of content--> ASKED | COMMAND
+    SASL    --line--> COMMAND | ASKED | CLOSED             DATA --too much--------> CLOSED
+    ASKED   --answer--> COMMAND | DATA | CLOSED            CLOSED: input is dropped for ever
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from relay.mail import lines
+from relay.submission import content, replies, sasl
+from relay.submission.events import (
+    CommandGiven,
+    ContentWanted,
+    Event,
+    HelloGiven,
+    LoginTried,
+    MessageGiven,
+    Penalty,
+    RecipientGiven,
+    SenderGiven,
+    TlsWanted,
+)
+from relay.submission.options import SessionLimits, SessionOptions
+from relay.submission.reader import LineReader
+
+_LONG_VERBS = (b"MAIL ", b"RCPT ")
+_HTTP = frozenset(b"GET POST PUT HEAD PATCH DELETE OPTIONS TRACE CONNECT PRI".split())
+
+
+class State(enum.Enum):
+    """Where the dialogue stands."""
+
+    COMMAND = enum.auto()
+    SASL = enum.auto()
+    DATA = enum.auto()
+    ASKED = enum.auto()
+    CLOSED = enum.auto()
+
+
+class EngineError(RuntimeError):
+    """An answer without a question, or of the wrong kind: a bug of the caller."""
+
+
+Verb = Callable[["Engine", bytes], Event | None]
+
+
+class Engine:
+    """One connection's dialogue.
+
+    Attributes for the verbs and the session: `helo` (str, empty before EHLO), `extended`,
+    `authenticated`, `tls` (bool), `in_transaction`, `smtputf8` (of the transaction), `recipients`
+    and `messages` (counts), `state`, `failed_logins`, `commands` (lines answered so far).
+    """
+
+    __slots__ = (
+        "_asked",
+        "_collector",
+        "_dialogue",
+        "_final",
+        "_out",
+        "_penalty",
+        "_reader",
+        "_verbs",
+        "authenticated",
+        "commands",
+        "errors",
+        "extended",
+        "failed_logins",
+        "helo",
+        "hooks",
+        "in_transaction",
+        "junk",
+        "limits",
+        "messages",
+        "options",
+        "recipients",
+        "smtputf8",
+        "state",
+        "tls",
+        "tls_possible",
+    )
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        limits: SessionLimits,
+        verbs: Mapping[bytes, Verb],
+        *,
+        hooks: frozenset[str] = frozenset(),
+        tls: bool = False,
+        tls_possible: bool = False,
+    ) -> None:
+        """Start before the banner.
+
+        `verbs` is the command table. `hooks`: verbs among NOOP, RSET, VRFY, QUIT, EHLO, HELO that
+        the outside wants to see. `tls`: the connection is under TLS from the start;
+        `tls_possible`: STARTTLS can be offered.
+        """
+        self.options = options
+        self.limits = limits
+        self.hooks = hooks
+        self.tls = tls
+        self.tls_possible = tls_possible
+        self.state = State.COMMAND
+        self.authenticated = False
+        self.failed_logins = 0
+        self.errors = 0
+        self.junk = 0
+        self.messages = 0
+        self.commands = 0
+        self._verbs = verbs
+        self._reader = LineReader(limits.auth_line)
+        self._out: list[bytes] = []
+        self._asked: Event | None = None
+        self._collector: content.Collector | None = None
+        self._dialogue: sasl.Dialogue | None = None
+        self._final = b""
+        self._penalty = False
+        self._forget_greeting()
+
+    # ---- what the session calls ----------------------------------------------------------------
+
+    def greet(self) -> None:
+        """Say the banner (RFC 5321 section 4.2)."""
+        self.say(f"220 {self.options.hostname} {self.options.ident}".encode("ascii"))
+
+    def feed(self, data: bytes) -> None:
+        """Take octets from the client. Then call `next_event` until it gives None."""
+        if self.state is State.DATA and self._collector is not None:
+            self._collector.feed(data)
+        elif self.state is not State.CLOSED:
+            self._reader.feed(data)
+
+    def next_event(self) -> Event | None:
+        """Go on with the dialogue; give the next question, or None when more input is needed."""
+        while True:
+            state = self.state
+            event: Event | None = None
+            if state is State.DATA:
+                event = self._content()
+                if event is None and self.state is State.DATA:
+                    return None
+            elif state is State.COMMAND or state is State.SASL:
+                line = self._line()
+                if line is not None:
+                    event = self._command(line) if state is State.COMMAND else self._respond(line)
+                elif self.state is state and not self._penalty:
+                    return None
+            else:
+                return None
+            if event is not None:
+                return self.ask(event)
+            if self._penalty:
+                self._penalty = False
+                return self.ask(Penalty(seconds=self.limits.error_delay))
+
+    def answer(self, reply: bytes) -> None:
+        """Answer the last event with a reply line; the reply's class decides what follows.
+
+        Raises EngineError if nothing was asked, or if the event has its own answer.
+        """
+        asked = self._asked
+        if asked is None or isinstance(asked, (TlsWanted, Penalty)):
+            raise EngineError(f"a reply does not answer {asked!r}")
+        self._asked = None
+        self.state = State.COMMAND
+        if type(asked) is ContentWanted and reply[:1] == b"3":
+            self._begin_content(reply)
+            return
+        self.say(reply)
+        _AFTER[type(asked)](self, asked, reply)
+        if reply[:3] == b"421":
+            self.close()
+        elif self._final and self.between_messages:
+            self.close(self._final)
+
+    def tls_started(self) -> None:
+        """The handshake is done: everything said before it is forgotten (RFC 3207 section 4.2)."""
+        if not isinstance(self._asked, TlsWanted):
+            raise EngineError("TLS was not asked for")
+        self._asked = None
+        self.state = State.COMMAND
+        self.tls = True
+        self._reader.clear()
+        self._forget_greeting()
+
+    def resume(self) -> None:
+        """The penalty is served."""
+        if not isinstance(self._asked, Penalty):
+            raise EngineError("there is no penalty")
+        self._asked = None
+        self.state = State.COMMAND
+
+    def retire(self, reply: bytes) -> None:
+        """Close at the next boundary: at once between transactions, else at the next command."""
+        self._final = self._final or reply
+        if self.state in (State.COMMAND, State.SASL) and not self.in_transaction:
+            self.close(reply)
+
+    def close(self, reply: bytes = b"") -> None:
+        """Say a last reply, drop all input, take no more."""
+        if self.state is State.CLOSED:
+            return
+        if reply:
+            self.say(reply)
+        self.state = State.CLOSED
+        self._asked = None
+        self._penalty = False
+        self.end_transaction()
+        self._collector = None
+        self._dialogue = None
+        self._reader.clear()
+
+    def take_output(self) -> bytes:
+        """All replies since the last call, for one write; empty if none."""
+        if not self._out:
+            return b""
+        self._out.append(b"")
+        joined = b"\r\n".join(self._out)
+        self._out.clear()
+        return joined
+
+    @property
+    def closed(self) -> bool:
+        """No further input is taken; the connection ends when the output is written."""
+        return self.state is State.CLOSED
+
+    @property
+    def buffered(self) -> int:
+        """Octets held: input not yet read, and content not yet complete."""
+        held = len(self._reader)
+        return held + self._collector.size if self._collector is not None else held
+
+    @property
+    def between_messages(self) -> bool:
+        """Nothing is lost by closing now: no transaction, no question open."""
+        return self.state in (State.COMMAND, State.SASL) and not self.in_transaction
+
+    # ---- what the verbs call -------------------------------------------------------------------
+
+    def say(self, reply: bytes) -> None:
+        """Queue a reply."""
+        self._out.append(reply)
+
+    def ask(self, event: Event) -> Event:
+        """Stop until the event is answered."""
+        self._asked = event
+        self.state = State.ASKED
+        return event
+
+    def fail(self, reply: bytes) -> None:
+        """Queue a reply to an error of the client and charge it to the error budget."""
+        self.say(reply)
+        self.charge()
+
+    def charge(self) -> None:
+        """Charge the error budget; the last of it closes the connection."""
+        self.errors += 1
+        if self.errors >= self.limits.errors_hard:
+            self.close(replies.TOO_MANY_ERRORS)
+        elif self.errors >= self.limits.errors_soft and self.limits.error_delay > 0:
+            self._penalty = True
+
+    def spend_junk(self) -> bool:
+        """Charge a command that moves no mail; False if that closed the connection."""
+        self.junk += 1
+        if self.junk > self.limits.junk:
+            self.close(replies.TOO_MUCH_JUNK)
+            return False
+        return True
+
+    def end_transaction(self) -> None:
+        """Forget sender and recipients (RFC 5321 section 4.1.1.5)."""
+        self.in_transaction = False
+        self.recipients = 0
+        self.smtputf8 = False
+
+    def begin_dialogue(self, mechanism: bytes, initial: bytes | None) -> Event | None:
+        """Start AUTH."""
+        self._dialogue = sasl.Dialogue(mechanism)
+        return self._dialogue_step(self._dialogue.start(initial))
+
+    def fail_login(self, reply: bytes) -> None:
+        """Refuse a login and count it."""
+        self.failed_logins += 1
+        self.fail(reply)
+
+    def want_tls(self) -> Event:
+        """Say 220 and drop what came in plain text after STARTTLS (RFC 3207 section 4)."""
+        self.say(replies.START_TLS)
+        self._reader.clear()
+        self.end_transaction()
+        return TlsWanted()
+
+    def forget_login(self) -> None:
+        """The login is no longer valid: as if AUTH had not been said."""
+        self.authenticated = False
+
+    # ---- lines ---------------------------------------------------------------------------------
+
+    def _line(self) -> bytes | None:
+        """The next good line without its CRLF. None: no line, or a bad one changed the state."""
+        reader, state = self._reader, self.state
+        while True:
+            if reader.begins_binary() and state is State.COMMAND:
+                self.close(replies.NOT_A_COMMAND)
+                return None
+            line = reader.take()
+            if line is None:
+                if reader.dropped > self.limits.discard:
+                    self.close(replies.LINE_TOO_LONG)
+                return None
+            self.commands += 1
+            reply = self._line_error(line)
+            if reply is None:
+                return line[:-2]
+            if self.state is State.CLOSED:
+                return None
+            self.state = State.COMMAND
+            if reply is replies.AUTH_FAILED:
+                self.fail_login(reply)
+            else:
+                self.fail(reply)
+            if self.state is not state or self._penalty:
+                return None
+
+    def _line_error(self, line: bytes) -> bytes | None:
+        """What is wrong with the line as such, as a reply."""
+        limits, size = self.limits, len(line)
+        if size > limits.command or self._reader.overlong:
+            verb = line[:5].upper()
+            longest = limits.command
+            if self.state is State.SASL or verb == b"AUTH ":
+                longest = limits.auth_line
+            elif self.extended and verb in _LONG_VERBS:
+                longest = limits.command_extended
+            if size > longest or self._reader.overlong:
+                if self._reader.length > limits.discard:
+                    self.close(replies.LINE_TOO_LONG)
+                return self._too_long(line)
+        if line[-2:] != b"\r\n" or b"\r" in line[:-2]:
+            return replies.BARE_LINE_END
+        return None
+
+    def _too_long(self, line: bytes) -> bytes:
+        """The reply to an overlong line, by what it wanted to be."""
+        verb, rest = line[:5].upper(), line[5:]
+        if self.state is State.SASL or verb == b"AUTH ":
+            return replies.AUTH_FAILED
+        beyond = self._reader.length > self.limits.command_extended
+        if beyond and verb in _LONG_VERBS and b" " not in rest.partition(b":")[2].strip(b" \r\n"):
+            return replies.PATH_TOO_LONG  # RFC 5321 section 4.5.3.1.10
+        return replies.LINE_TOO_LONG
+
+    def _command(self, line: bytes) -> Event | None:
+        if self._final:
+            self.close(self._final)
+            return None
+        word, _, argument = line.partition(b" ")
+        verb = self._verbs.get(word.upper())
+        if verb is not None:
+            return verb(self, argument)
+        if word.upper() in _HTTP or word[-1:] == b":":
+            # Somebody made a browser or a client of another protocol talk to us: what follows
+            # could be a whole SMTP dialogue in its body.
+            self.close(replies.NOT_SMTP)
+        else:
+            self.fail(replies.UNKNOWN_COMMAND)
+        return None
+
+    # ---- AUTH ----------------------------------------------------------------------------------
+
+    def _respond(self, line: bytes) -> Event | None:
+        if self._dialogue is None:
+            raise EngineError("a response without a dialogue")
+        return self._dialogue_step(self._dialogue.respond(line))
+
+    def _dialogue_step(self, step: sasl.Step) -> Event | None:
+        if isinstance(step, bytes) and step[:3] == b"334":
+            self.say(step)
+            self.state = State.SASL
+            return None
+        self.state = State.COMMAND
+        self._dialogue = None
+        if isinstance(step, LoginTried):
+            return step
+        if step is replies.AUTH_FAILED:
+            self.fail_login(step)
+        else:
+            self.fail(step)
+        return None
+
+    # ---- content -------------------------------------------------------------------------------
+
+    def _begin_content(self, reply: bytes) -> None:
+        """Say 354, unless the client did not wait for it (RFC 2920 section 3.1)."""
+        if len(self._reader):
+            self.close(replies.OUT_OF_STEP)
+            return
+        self.say(reply)
+        self.state = State.DATA
+        self._collector = content.Collector()
+
+    def _content(self) -> Event | None:
+        collector = self._collector
+        if collector is None:
+            raise EngineError("no content is being read")
+        taken = collector.take()
+        if taken is None:
+            if collector.size > self.limits.message + self.limits.message_slack:
+                self.close(replies.MESSAGE_TOO_LARGE)
+            return None
+        self._collector = None
+        self.state = State.COMMAND
+        self.commands += 1
+        message, rest = taken
+        if rest:
+            self._reader.feed(rest)
+        if self.options.normalize_line_ends and self.authenticated:
+            message = lines.normalize(message)
+        reply = content.refusal(message, self.limits, self.options)
+        if reply is None:
+            return MessageGiven(content=message)
+        self.end_transaction()
+        self.fail(reply)
+        return None
+
+    # ---- what follows an answer ----------------------------------------------------------------
+
+    def _after_hello(self, asked: HelloGiven, reply: bytes) -> None:
+        if reply[:1] == b"2":
+            self.helo = asked.name
+            self.extended = asked.extended
+
+    def _after_login(self, _asked: LoginTried, reply: bytes) -> None:
+        if reply[:3] == b"235":
+            self.authenticated = True
+        elif reply[:1] == b"5":
+            self.failed_logins += 1
+            self.charge()
+
+    def _after_sender(self, asked: SenderGiven, reply: bytes) -> None:
+        if reply[:1] == b"2":
+            self.in_transaction = True
+            self.recipients = 0
+            self.smtputf8 = asked.parameters.smtputf8
+        elif self.options.count_refusals:
+            self.charge()
+
+    def _after_recipient(self, _asked: RecipientGiven, reply: bytes) -> None:
+        if reply[:1] == b"2":
+            self.recipients += 1
+        elif self.options.count_refusals:
+            self.charge()
+
+    def _after_content_wanted(self, _asked: ContentWanted, _reply: bytes) -> None:
+        """Refused: the transaction stands, the client may try DATA again or RSET."""
+
+    def _after_message(self, _asked: MessageGiven, reply: bytes) -> None:
+        self.end_transaction()
+        if reply[:1] == b"2":
+            self.messages += 1
+            self.errors = self.junk = 0
+
+    def _after_command(self, asked: CommandGiven, _reply: bytes) -> None:
+        if asked.verb == "QUIT":
+            self.close()
+
+    def _forget_greeting(self) -> None:
+        self.helo = ""
+        self.extended = False
+        self.authenticated = False
+        self.end_transaction()
+
+
+_AFTER: Mapping[type, Callable[[Engine, Any, bytes], None]] = {
+    HelloGiven: Engine._after_hello,
+    LoginTried: Engine._after_login,
+    SenderGiven: Engine._after_sender,
+    RecipientGiven: Engine._after_recipient,
+    ContentWanted: Engine._after_content_wanted,
+    MessageGiven: Engine._after_message,
+    CommandGiven: Engine._after_command,
+}

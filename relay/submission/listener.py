@@ -1,0 +1,149 @@
+"""Connections from a listening socket to sessions; starting, draining, stopping.
+
+The socket is given already bound and listening (several processes may share it) and stays open
+for its owner. Limits are kept before a TLS handshake is paid for. Draining takes no new
+connections, answers 421 between messages and lets content that is coming in arrive.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+
+from relay.submission import proxy, replies
+from relay.submission.door import Door
+from relay.submission.session import SubmissionSession
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 64  # connections taken in one turn of the loop, so that those there get theirs
+_HANDSHAKE_SECONDS = 30.0
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Listener:
+    """Serves one listening socket through a door."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        door: Door,
+        *,
+        implicit_tls: ssl.SSLContext | None = None,
+        proxies: proxy.Networks = (),
+    ) -> None:
+        """`implicit_tls`: TLS from the first byte; `proxies`: peers that must say PROXY first."""
+        listening.setblocking(False)
+        self._listening = listening
+        self._door = door
+        self._tls = implicit_tls
+        self._proxies = proxies
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
+        self._serving = False
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Take connections from now on."""
+        if not self._serving:
+            self._serving = True
+            self._door.loop.add_reader(self._listening.fileno(), self._accept)
+
+    def pause(self) -> None:
+        """Take no more connections; those in the backlog are left to others on the socket."""
+        if self._serving:
+            self._serving = False
+            self._door.loop.remove_reader(self._listening.fileno())
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    async def drain(self, grace: float = 10.0) -> None:
+        """Let messages that are coming in arrive, for at most `grace` seconds; then stop."""
+        self.pause()
+        for session in tuple(self._door.sessions):
+            session.retire(replies.CLOSING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._door.empty()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Cut all connections. What a handler still works on is not cancelled: see `Door.tasks`."""
+        self.pause()
+        for task in tuple(self._arriving):
+            task.cancel()
+        if self._arriving:
+            await asyncio.wait(self._arriving)
+        for session in tuple(self._door.sessions):
+            session.cut()
+        await self._door.empty()
+        self._door.wheel.stop()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                # Descriptors are used up: the backlog waits while connections end.
+                log.warning("no connection could be taken: %s", error.strerror)
+                self._door.count("accept_failed")
+                self.pause()
+                self._retry = self._door.loop.call_later(1.0, self.start)
+                return
+            connection.setblocking(False)
+            task = self._door.loop.create_task(self._welcome(connection, str(address[0])))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    async def _welcome(self, connection: socket.socket, address: str) -> None:
+        """Turn a connection into a session, or close it."""
+        door = self._door
+        try:
+            if proxy.is_trusted(address, self._proxies):
+                address = await proxy.read_source(door.loop, connection) or address
+        except (proxy.ProxyError, TimeoutError, OSError) as error:
+            log.info("PROXY header from %s refused: %s", address, error)
+            door.count("proxy_refused")
+            connection.close()
+            return
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        refusal = door.gate.admit(address, with_login=door.options.auth_offered)
+        if refusal is not None:
+            door.count("connections_refused")
+            self._turn_away(connection, refusal)
+            return
+        session = SubmissionSession(door, peer_address=address, admitted=True)
+        try:
+            await door.loop.connect_accepted_socket(
+                lambda: session,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
+            )
+        except (OSError, ssl.SSLError):
+            door.count("tls_failed")
+            session.release()
+        except asyncio.CancelledError:
+            session.release()
+            raise
+
+    def _turn_away(self, connection: socket.socket, reply: bytes) -> None:
+        """Say why, if the client can read it already, and close."""
+        with connection, contextlib.suppress(OSError):
+            if self._tls is None:
+                connection.send(reply + b"\r\n")
+                connection.shutdown(socket.SHUT_WR)
