@@ -15,6 +15,7 @@ from bounces.verp import ReturnAddress, ReturnKind
 from metrics import events
 from metrics.events import Event
 
+SUPPRESSION_SCOPE = "account"  # how far a dead address or a complaint reaches
 _UNSUBSCRIBING = frozenset({"opt-out", "opt-out-list"})
 
 
@@ -59,8 +60,14 @@ def _bounce(report: Report, address: ReturnAddress, at: int) -> Sequence[Event]:
             host=record.remote_mta,
             provider=record.provider,
             returned=True,
+            scope=SUPPRESSION_SCOPE if _address_is_dead(record) else "",
         ),
     )
+
+
+def _address_is_dead(record: Record) -> bool:
+    """Code and text agree that nobody is there: only then may a report suppress (events.md)."""
+    return record.category is Category.HARD and record.klass == "user-unknown"
 
 
 def _weightiest(records: Sequence[Record]) -> Record | None:
@@ -76,7 +83,9 @@ def _complaint(report: Report, address: ReturnAddress, at: int, scope: str) -> S
     if kind in _UNSUBSCRIBING:
         return (_unsubscribed(address, at, scope, kind),)
     if kind in ("", "abuse"):
-        return (_about(address, events.Kind.COMPLAINED, at, reason="abuse"),)
+        return (
+            _about(address, events.Kind.COMPLAINED, at, reason="abuse", scope=SUPPRESSION_SCOPE),
+        )
     return ()
 
 

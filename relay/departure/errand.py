@@ -1,0 +1,100 @@
+"""One due delivery on its way through a lane: loaded, rendered when a connection waits, settled
+with its outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metrics.events import Event
+from relay.clock import Clock
+from relay.delivery.outgoing import Outcome, Outgoing
+from relay.delivery.schedule import Schedule
+from relay.departure.depart import Departure, Suppressed
+from relay.departure.settlement import Settled, excluded, settle
+from relay.message import Delivery, Disposition, Message, Settlement
+from relay.spool.protocol import Spool
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What every errand of a spool needs."""
+
+    spool: Spool
+    departure: Departure
+    schedule: Schedule
+    clock: Clock
+    node: str
+    told: Callable[[Event], None]  # acts on facts at once: suppressions
+    finished: Callable[[Delivery, Settlement, Outcome | None], None]  # dispatch hears of each end
+
+
+class Errand:
+    """A job of `relay.delivery.lane`."""
+
+    __slots__ = ("_delivery", "_message", "_office")
+
+    def __init__(self, delivery: Delivery, office: Office) -> None:
+        """Take a claimed delivery."""
+        self._delivery = delivery
+        self._office = office
+        self._message: Message | None = None
+
+    @property
+    def delivery(self) -> int:
+        """Give the delivery's id."""
+        return self._delivery.id
+
+    async def make(self) -> Outgoing | None:
+        """Render the mail now; None when it must not go (the delivery is settled then)."""
+        office = self._office
+        try:
+            message, content = await office.spool.load(self._delivery.message)
+        except KeyError:
+            self._set_aside("content lost or damaged")
+            return None
+        self._message = message
+        made = office.departure.depart(self._delivery, message, content)
+        if isinstance(made, Suppressed):
+            ended = excluded(self._delivery, message, made.reason, office.clock(), office.node)
+            self._end(ended, None)
+            return None
+        return made
+
+    def done(self, outcome: Outcome) -> None:
+        """Settle the delivery with what became of the attempt."""
+        office = self._office
+        if self._message is None:  # no connection, so never rendered
+            self._message = Message(
+                id=self._delivery.message,
+                account=self._delivery.account,
+                accepted_at=self._delivery.starts_at,
+                settings_version=0,
+                sending_domain=self._delivery.sending_domain,
+                campaign=self._delivery.campaign,
+            )
+        at = office.clock()
+        ended = settle(self._delivery, self._message, outcome, office.schedule, at, office.node)
+        self._end(ended, outcome)
+
+    def _end(self, ended: Settled, outcome: Outcome | None) -> None:
+        self._office.told(ended.event)
+        self._office.spool.settle_soon(ended.settlement)
+        self._office.finished(self._delivery, ended.settlement, outcome)
+
+    def _set_aside(self, why: str) -> None:
+        """Keep what cannot be rendered for a person to look at, instead of losing it or looping."""
+        _log.error("delivery %d is held: %s", self._delivery.id, why)
+        settlement = Settlement(
+            delivery=self._delivery.id,
+            message=self._delivery.message,
+            disposition=Disposition.HOLD,
+            attempt=self._delivery.attempt,
+            last_reply=why,
+        )
+        self._office.spool.settle_soon(settlement)
+        self._office.finished(self._delivery, settlement, None)
