@@ -1,0 +1,87 @@
+"""The handler behind a submission door: a finished envelope goes to acceptance, its answer to the
+client.
+
+Guarantees: 250 is said only after acceptance returned, that is, after the message is on disk
+(promise 2); every refusal has its own reply; the message id stands in the 250 so that both sides'
+logs can be joined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.acceptance.accept import Acceptance
+from relay.acceptance.submission import Recipient, Submission
+from relay.errors import RefusedError, SpoolFullError, StorageError
+from relay.ids import to_text
+from relay.submission.envelope import MailEnvelope, MailSession
+from relay.submission.logins import Login
+
+if TYPE_CHECKING:
+    from relay.submission.session import SubmissionSession
+
+
+class SubmissionHandler:
+    """Hooks of the session class (aiosmtpd's handler interface)."""
+
+    def __init__(self, acceptance: Acceptance) -> None:
+        """Take where submissions go."""
+        self._acceptance = acceptance
+
+    def handle_MAIL(
+        self,
+        _server: SubmissionSession,
+        _session: MailSession,
+        envelope: MailEnvelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        """Refuse early when nothing can be stored; the client keeps its mail."""
+        why = self._acceptance.spool.refuses()
+        if why:
+            return f"452 4.3.1 {_sentence(why)}"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 Sender ok"
+
+    async def handle_DATA(
+        self, _server: SubmissionSession, session: MailSession, envelope: MailEnvelope
+    ) -> str:
+        """Accept one message."""
+        login: Login = session.login
+        content = envelope.content
+        submission = Submission(
+            content=content if isinstance(content, bytes) else bytes(content or b"", "utf-8"),
+            sender=envelope.sender,
+            recipients=[
+                Recipient(mailbox=path.mailbox, notify=path.notify, orcpt=path.orcpt)
+                for path in envelope.recipients
+            ],
+            credential=login.credential,
+            helo=session.helo,
+            peer_address=session.peer_address,
+            protocol=_protocol(session, envelope),
+            utf8=envelope.smtputf8,
+            eightbit=envelope.body_8bit,
+            ret=envelope.ret,
+            envid=envelope.envid,
+        )
+        try:
+            message = await self._acceptance.accept(submission)
+        except RefusedError as refused:
+            return refused.reply
+        except SpoolFullError as full:
+            return f"452 4.3.1 {_sentence(str(full))}"
+        except StorageError:
+            return "451 4.3.0 The message could not be stored; try again later"
+        return f"250 2.0.0 Accepted as {to_text(message.id)}"
+
+
+def _protocol(session: MailSession, envelope: MailEnvelope) -> str:
+    """Give the word after `with` in Received (RFC 3848, RFC 6531 section 4.3)."""
+    base = "UTF8SMTP" if envelope.smtputf8 else "ESMTP"
+    return base + ("S" if session.tls is not None else "") + "A"
+
+
+def _sentence(why: str) -> str:
+    return f"No mail can be taken now ({why}); try again later"
