@@ -8,7 +8,7 @@ logs can be joined.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from relay.acceptance.accept import Acceptance
 from relay.acceptance.submission import Recipient, Submission
@@ -49,9 +49,8 @@ class SubmissionHandler:
     ) -> str:
         """Accept one message."""
         login: Login = session.login
-        content = envelope.content
         submission = Submission(
-            content=content if isinstance(content, bytes) else bytes(content or b"", "utf-8"),
+            content=cast(bytes, envelope.content),
             sender=envelope.sender,
             recipients=[
                 Recipient(mailbox=path.mailbox, notify=path.notify, orcpt=path.orcpt)
