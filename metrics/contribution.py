@@ -1,0 +1,158 @@
+"""What one delivery adds to the cubes: a pure function of its fate, and of each of its events.
+
+Counting messages is a function of the fate: `count_fate` with sign -1 for what was known before and
++1 for what is known now leaves exactly the difference in the sheet, so corrections (a bounce after
+delivery, a first open that turns out to be a machine's) move the interval they belong to. Counting
+events is a function of the event and, for a hit, its verdict: `count_event`. A parked fate (no
+mailing) adds nothing.
+"""
+
+from __future__ import annotations
+
+from metrics import measures as m
+from metrics import sheet as names
+from metrics.durations import bucket_of
+from metrics.events import Event, Kind
+from metrics.fate import HARD, IGNORED, NUMBER, SOFT, Fate
+from metrics.hits import Verdict
+from metrics.intervals import HOUR
+from metrics.measures import WIDTH
+from metrics.sheet import Sheet
+
+_DELIVERED, _BOUNCED, _FAILED = (
+    NUMBER[Kind.DELIVERED],
+    NUMBER[Kind.BOUNCED],
+    NUMBER[Kind.FAILED],
+)
+_EXCLUDED, _REJECTED = NUMBER[Kind.EXCLUDED], NUMBER[Kind.REJECTED]
+_AT_DELIVERY = {HARD: m.BOUNCED_HARD, SOFT: m.BOUNCED_SOFT}
+_LATER = {HARD: m.LATER_HARD, SOFT: m.LATER_SOFT, IGNORED: m.LATER_IGNORED}
+_GIVEN_UP = {
+    _FAILED: (m.FAILED, names.ERROR),
+    _EXCLUDED: (m.EXCLUDED, names.EXCLUSION),
+    _REJECTED: (m.REJECTED, names.REJECTION),
+}
+_FIRSTS = (
+    ("deferred_at", m.DEFERRED_MESSAGES),
+    ("opened_at", m.OPENED),
+    ("opened_human_at", m.OPENED_HUMAN),
+    ("clicked_at", m.CLICKED),
+    ("clicked_human_at", m.CLICKED_HUMAN),
+    ("unsubscribed_at", m.UNSUBSCRIBED),
+    ("complained_at", m.COMPLAINED),
+)
+
+
+def count_fate(sheet: Sheet, fate: Fate, sign: int) -> None:
+    """Add (or with sign -1 take back) what a delivery counts as a message."""
+    if not fate.mailing:
+        return
+    if fate.requested_at:
+        _count(sheet, fate, fate.requested_at, m.REQUESTED, sign)
+        _sight(sheet, fate, fate.requested_at, m.REQUESTED, sign)
+    if fate.accepted_at:
+        _count(sheet, fate, fate.accepted_at, m.ACCEPTED, sign)
+    if fate.final:
+        _count_final(sheet, fate, sign)
+    if fate.later_at:
+        _count_later(sheet, fate, sign)
+    if fate.deferrals or fate.opens or fate.clicks or fate.unsubscribes or fate.complaints:
+        for name, measure in _FIRSTS:
+            at: int = getattr(fate, name)
+            if at:
+                _count(sheet, fate, at, measure, sign)
+
+
+def _count_final(sheet: Sheet, fate: Fate, sign: int) -> None:
+    at = fate.final_at
+    if fate.final == _DELIVERED:
+        _count(sheet, fate, at, m.SENT, sign)
+        if not _corrected(fate):
+            _count(sheet, fate, at, m.DELIVERED, sign)
+            _sight(sheet, fate, at, m.DELIVERED, sign)
+        key = (at // 3_600_000_000 * HOUR, fate.mailing, bucket_of(fate.took_ms))
+        sheet.durations[key] = sheet.durations.get(key, 0) + sign
+    elif fate.final == _BOUNCED:
+        measure = _AT_DELIVERY.get(fate.category, m.BOUNCED_IGNORED)
+        _count(sheet, fate, at, m.SENT, sign)
+        _count(sheet, fate, at, measure, sign)
+        sheet.facet(names.BOUNCE, at, fate.mailing, fate.reason, measure, sign)
+    else:
+        measure, facet = _GIVEN_UP[fate.final]
+        _count(sheet, fate, at, measure, sign)
+        sheet.facet(facet, at, fate.mailing, fate.reason, measure, sign)
+
+
+def _corrected(fate: Fate) -> bool:
+    """Tell whether a bounce by mail says that what was delivered did not arrive after all."""
+    return fate.later_at != 0 and fate.later_category != IGNORED
+
+
+def _count_later(sheet: Sheet, fate: Fate, sign: int) -> None:
+    """Count a bounce by mail, unless the remote had refused the delivery already."""
+    if fate.final == _BOUNCED:
+        return
+    # It belongs to the interval of the delivery it corrects: sent = delivered + bounced in each.
+    corrects = fate.final == _DELIVERED and _corrected(fate)
+    at = fate.final_at if corrects else fate.later_at
+    measure = _LATER[fate.later_category]
+    _count(sheet, fate, at, measure, sign)
+    sheet.facet(names.BOUNCE, at, fate.mailing, fate.later_reason, measure, sign)
+
+
+def count_event(sheet: Sheet, fate: Fate, event: Event, verdict: Verdict | None, sign: int) -> None:
+    """Add (or take back) what an event counts as an event; `verdict` for hits only."""
+    if not fate.mailing:
+        return
+    kind, at = event.kind, event.at
+    if kind is Kind.DEFERRED:
+        _count(sheet, fate, at, m.DEFERRED, sign)
+    elif kind is Kind.OPENED and verdict:
+        _count_hit(sheet, fate, event, verdict, (m.OPENS, m.OPENS_HUMAN), sign)
+    elif kind is Kind.CLICKED and verdict:
+        _count_hit(sheet, fate, event, verdict, (m.CLICKS, m.CLICKS_HUMAN), sign)
+    elif kind is Kind.UNSUBSCRIBED:
+        _count(sheet, fate, at, m.UNSUBSCRIBES, sign)
+        _sight(sheet, fate, at, m.UNSUBSCRIBES, sign)
+    elif kind is Kind.COMPLAINED:
+        _count(sheet, fate, at, m.COMPLAINTS, sign)
+        _sight(sheet, fate, at, m.COMPLAINTS, sign)
+    elif kind is Kind.AUTOREPLIED:
+        _count(sheet, fate, at, m.AUTOREPLIES, sign)
+
+
+def _count_hit(
+    sheet: Sheet, fate: Fate, event: Event, verdict: Verdict, pair: tuple[int, int], sign: int
+) -> None:
+    at = event.at
+    for measure in pair if verdict.human else pair[:1]:
+        _count(sheet, fate, at, measure, sign)
+        _sight(sheet, fate, at, measure, sign)
+        sheet.facet(names.PLATFORM, at, fate.mailing, verdict.platform, measure, sign)
+        sheet.facet(names.NATURE, at, fate.mailing, verdict.nature.label, measure, sign)
+        if event.kind is Kind.CLICKED and event.hit:
+            sheet.facet(names.LINK, at, fate.mailing, event.hit.url, measure, sign)
+
+
+def _count(sheet: Sheet, fate: Fate, at: int, measure: int, sign: int) -> None:
+    key = (at // 900_000_000, fate.mailing, fate.recipient_domain, fate.provider, fate.tags)
+    cell = sheet.places.get(key)
+    if cell is None:
+        cell = sheet.places[key] = [0] * WIDTH
+    cell[measure] += sign
+
+
+def _sight(sheet: Sheet, fate: Fate, at: int, measure: int, sign: int) -> None:
+    """Note that a recipient was seen in an hour; a recipient without a key is not counted."""
+    if fate.recipient_key:
+        hour = at // 3_600_000_000 * HOUR
+        key = (measure, hour, fate.mailing, fate.recipient_domain, fate.recipient_key)
+        sheet.seen[key] = sheet.seen.get(key, 0) + sign
+
+
+def result_of(event: Event) -> str:
+    """Name an event for the first-fact counters: its kind, a bounce with its category."""
+    if event.kind is not Kind.BOUNCED:
+        return event.kind.value
+    when = "later" if event.returned else "bounced"
+    return f"{when}_{event.category if event.category in _LATER else IGNORED}"

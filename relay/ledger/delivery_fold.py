@@ -1,0 +1,216 @@
+"""Folds the facts of one delivery: merges its row, judges its hits, counts the difference.
+
+Works on what the fold loaded and gathers what is to be written; the only statements run here are
+those of mailings that are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from metrics.contribution import count_event, count_fate, result_of
+from metrics.events import Event, Kind
+from metrics.fate import HITS, NUMBER, OPENING, Fate, merge
+from metrics.hits import Circumstances, Classifier, Nature, Verdict
+from metrics.sheet import Sheet
+from relay.ledger.intake import Fact
+from relay.ledger.mailings import Mailing, Mailings
+from relay.ledger.recipient_keys import RecipientKeys
+from relay.ledger.rows import RowChanges, Stored
+
+_DELIVERED = NUMBER[Kind.DELIVERED]
+_PARKED = Verdict(Nature.UNKNOWN)
+HITS_TOGETHER = 500
+"""A delivery with more hits than this is a machine's: later hits are judged without the earlier
+ones."""
+
+
+class Known(NamedTuple):
+    """What the ledger has of a delivery before its new facts; `earlier` only where it matters."""
+
+    id: int
+    fate: Fate | None
+    mailing: Mailing | None
+    earlier: Sequence[Stored]
+    pruned: bool = False  # it had a row once: any event that names its dimensions opens it again
+
+
+class DeliveryFold:
+    """Folds deliveries one after the other into one sheet and one set of row changes."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        sheet: Sheet,
+        changes: RowChanges,
+        mailings: Mailings,
+        classifier: Classifier,
+        keys: RecipientKeys,
+    ) -> None:
+        """Take what the fold's transaction works with."""
+        self._connection = connection
+        self._sheet = sheet
+        self._changes = changes
+        self._mailings = mailings
+        self._classifier = classifier
+        self._keys = keys
+
+    def fold(self, known: Known, facts: Sequence[Fact]) -> None:
+        """Merge new facts into a delivery and count what changed."""
+        fate = known.fate or Fate(known.id)
+        mailing, opener = known.mailing, None
+        crowded = mailing is not None and fate.opens + fate.clicks > HITS_TOGETHER
+        count_fate(self._sheet, fate, -1)
+        for fact in facts:
+            merge(fate, fact.event)
+        uncounted: Sequence[Stored] = ()  # parked so far
+        if mailing is None:
+            opener = _opener(facts, reopening=known.pruned)
+            if opener:
+                uncounted = known.earlier
+                mailing = self._open(fate, opener)
+        events = [fact.event for fact in facts]
+        if crowded:
+            verdicts = [self._alone(fate, event) for event in events]
+            _note_people(fate, [(e, v) for e, v in zip(events, verdicts, strict=True) if v])
+        else:
+            verdicts = self._judge(fate, known.earlier, events, counted=not uncounted)
+        for fact, verdict in zip(facts, verdicts, strict=True):
+            self._changes.event(fact, verdict)
+            count_event(self._sheet, fate, fact.event, verdict, +1)
+        for stored in uncounted:
+            if stored.verdict is None:
+                count_event(self._sheet, fate, stored.event, None, +1)
+        if mailing:
+            for event in (*(stored.event for stored in uncounted), *events):
+                self._first(mailing, event)
+        count_fate(self._sheet, fate, +1)
+        self._changes.fate(fate, new=known.fate is None, opener=opener)
+
+    def fold_outlived(self, late: Sheet, facts: Sequence[Fact]) -> None:
+        """Count events whose delivery was pruned from their token's ids alone, as events only."""
+        for fact in facts:
+            mailing = self._mailings.of_token(self._connection, fact.event)
+            fate = Fate(fact.event.delivery, mailing.id)
+            verdict = self._alone(fate, fact.event)
+            count_event(late, fate, fact.event, verdict, +1)
+            self._first(mailing, fact.event)
+
+    def fold_unowned(self, fact: Fact) -> None:
+        """Keep a fact without a delivery; a refusal counts, as a message of its own."""
+        event = fact.event
+        self._changes.event(fact, _PARKED if event.kind in HITS else None)
+        if event.kind not in OPENING:
+            self._sheet.counter("events", "other", result_of(event))
+            return
+        fate = Fate(0)
+        merge(fate, event)
+        mailing = self._open(fate, event)
+        count_fate(self._sheet, fate, +1)
+        self._first(mailing, event)
+
+    def _open(self, fate: Fate, opener: Event) -> Mailing:
+        mailing = self._mailings.of(self._connection, opener)
+        fate.mailing = mailing.id
+        fate.recipient_key = self._keys.of(opener.recipient)
+        fate.recipient_domain = opener.recipient_domain
+        fate.provider = opener.provider
+        fate.tags = "\n".join(opener.tags)
+        return mailing
+
+    def _first(self, mailing: Mailing, event: Event) -> None:
+        self._sheet.counter("events", mailing.label, result_of(event))
+
+    def _alone(self, fate: Fate, event: Event) -> Verdict | None:
+        if event.kind not in HITS:
+            return None
+        return self._classifier.classify(_around(fate), [event])[0]
+
+    def _judge(
+        self,
+        fate: Fate,
+        earlier: Sequence[Stored],
+        events: Sequence[Event],
+        *,
+        counted: bool,
+    ) -> list[Verdict | None]:
+        """Judge all hits of a delivery again; counts what moves among the earlier ones.
+
+        Gives the verdicts of the new events, None for those that are no hits.
+        """
+        new = [event for event in events if event.kind in HITS]
+        old = [stored for stored in earlier if stored.event.kind in HITS]
+        if not new and not old:
+            return [None] * len(events)
+        if not fate.mailing:
+            return [_PARKED if event.kind in HITS else None for event in events]
+        together = [*(stored.event for stored in old), *new]
+        order = sorted(range(len(together)), key=lambda i: _order(together[i]))
+        judged = self._classifier.classify(_around(fate), [together[i] for i in order])
+        by_index = dict(zip(order, judged, strict=True))
+        for index, stored in enumerate(old):
+            self._move(fate, stored, by_index[index], counted=counted)
+        fate.opened_human_at = fate.clicked_human_at = 0
+        _note_people(fate, [(event, by_index[i]) for i, event in enumerate(together)])
+        left = iter(range(len(old), len(together)))
+        return [by_index[next(left)] if event.kind in HITS else None for event in events]
+
+    def _move(self, fate: Fate, stored: Stored, verdict: Verdict, *, counted: bool) -> None:
+        if verdict != stored.verdict:
+            self._changes.judged(stored, verdict)
+        elif counted:
+            return
+        if counted and stored.verdict:
+            count_event(self._sheet, fate, stored.event, stored.verdict, -1)
+            if stored.verdict.nature is not verdict.nature:
+                label = f"{stored.verdict.nature.label} to {verdict.nature.label}"
+                self._sheet.counter("reclassified", "", label)
+        count_event(self._sheet, fate, stored.event, verdict, +1)
+
+
+def describes(event: Event) -> bool:
+    """Tell whether an event names its delivery's dimensions."""
+    return event.kind in OPENING or bool(event.sending_domain and event.recipient_domain)
+
+
+def _opener(facts: Sequence[Fact], *, reopening: bool) -> Event | None:
+    """Give the event that opens a row: an acceptance, exclusion or refusal.
+
+    Other events name dimensions too, but would open the row of a delivery whose acceptance is still
+    on its way; only a row that was pruned is opened again by any of them.
+    """
+    opening = [
+        fact.event
+        for fact in facts
+        if fact.event.kind in OPENING or (reopening and describes(fact.event))
+    ]
+    return min(opening, key=_order) if opening else None
+
+
+def _order(event: Event) -> tuple[int, int, str, int, str]:
+    hit = event.hit
+    return (
+        event.at,
+        NUMBER[event.kind],
+        hit.user_agent if hit else "",
+        hit.link if hit else 0,
+        hit.address if hit else "",
+    )
+
+
+def _around(fate: Fate) -> Circumstances:
+    delivered = fate.final_at if fate.final == _DELIVERED else 0
+    return Circumstances(fate.accepted_at, delivered, fate.recipient_domain, fate.provider)
+
+
+def _note_people(fate: Fate, judged: Sequence[tuple[Event, Verdict]]) -> None:
+    for event, verdict in judged:
+        if not verdict.human:
+            continue
+        if event.kind is Kind.OPENED:
+            fate.opened_human_at = min(fate.opened_human_at or event.at, event.at)
+        else:
+            fate.clicked_human_at = min(fate.clicked_human_at or event.at, event.at)

@@ -1,0 +1,159 @@
+"""Mailings: account, sending domain, campaign and template under one number.
+
+Cubes and delivery rows hold the number. A mailing also remembers how tokens name its sending domain
+and campaign (id and 64-bit hash), so that a hit that outlived its delivery's row still counts where
+it belongs. The cache is bounded and holds committed mailings only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from metrics.events import Event
+from relay.ledger.statements import prepared, select_in
+from relay.ledger.tables import mailings
+
+Key = tuple[int, str, str, str]
+
+OTHER_DOMAINS = "other"
+_CACHED = 200_000
+_SELECT = (
+    "SELECT id, account, sending_domain, campaign, template, sending_domain_id, campaign_hash "
+    "FROM mailings WHERE "
+)
+_BY_ID = _SELECT + "id IN"
+_BY_KEY = _SELECT + "account = ? AND sending_domain = ? AND campaign = ? AND template = ?"
+
+
+class Mailing(NamedTuple):
+    """One row of `mailings`."""
+
+    id: int
+    account: int
+    sending_domain: str
+    campaign: str
+    template: str
+    sending_domain_id: int
+    campaign_hash: int
+
+    @property
+    def key(self) -> Key:
+        """Give what makes it unique."""
+        return self[1:5]
+
+    @property
+    def label(self) -> str:
+        """Give the sending domain as a Prometheus label: registered ones by name, else "other"."""
+        return self.sending_domain if self.sending_domain_id else OTHER_DOMAINS
+
+
+def signed(hash_: int) -> int:
+    """Give a 64-bit number as both databases keep it: signed."""
+    return hash_ - (1 << 64) if hash_ >= 1 << 63 else hash_
+
+
+class Mailings:
+    """Finds and makes mailings; one object per writing process."""
+
+    def __init__(self) -> None:
+        """Start with an empty cache."""
+        self._by_key: dict[Key, Mailing] = {}
+        self._by_id: dict[int, Mailing] = {}
+        self._uncommitted: list[Mailing] = []
+
+    def begin(self) -> None:
+        """Forget what the last transaction made if it was not committed; bound the cache."""
+        for mailing in self._uncommitted:
+            self._by_key.pop(mailing.key, None)
+            self._by_id.pop(mailing.id, None)
+        self._uncommitted.clear()
+        if len(self._by_key) > _CACHED:
+            self._by_key.clear()
+            self._by_id.clear()
+
+    def committed(self) -> None:
+        """Keep what the transaction made."""
+        self._uncommitted.clear()
+
+    def of(self, connection: Connection, event: Event) -> Mailing:
+        """Give the mailing an event with all its dimensions belongs to; made if it is new."""
+        key = (event.account, event.sending_domain, event.campaign, event.template)
+        hash_ = signed(event.campaign_hash)
+        known = self._by_key.get(key) or self._load_key(connection, key)
+        if known is None:
+            return self._make(connection, key, event.sending_domain_id, hash_)
+        learned = known._replace(
+            sending_domain_id=event.sending_domain_id or known.sending_domain_id,
+            campaign_hash=hash_ or known.campaign_hash,
+        )
+        if learned != known:
+            connection.execute(
+                mailings.update()
+                .where(mailings.c.id == known.id)
+                .values(
+                    sending_domain_id=learned.sending_domain_id,
+                    campaign_hash=learned.campaign_hash,
+                )
+            )
+            self._remember(learned)
+            self._uncommitted.append(learned)
+        return learned
+
+    def by_ids(self, connection: Connection, wanted: set[int]) -> dict[int, Mailing]:
+        """Give mailings by number."""
+        missing = wanted - self._by_id.keys()
+        for row in select_in(connection, _BY_ID, missing):
+            self._remember(Mailing(*row))
+        return {number: self._by_id[number] for number in wanted}
+
+    def of_token(self, connection: Connection, event: Event) -> Mailing:
+        """Give the mailing a token's ids name: without template; unknown ids give "" and
+        "#hash"."""
+        hash_ = signed(event.campaign_hash)
+        domain = connection.scalar(
+            select(func.min(mailings.c.sending_domain)).where(
+                mailings.c.account == event.account,
+                mailings.c.sending_domain_id == event.sending_domain_id,
+            )
+        )
+        campaign = connection.scalar(
+            select(func.min(mailings.c.campaign)).where(
+                mailings.c.account == event.account, mailings.c.campaign_hash == hash_
+            )
+        )
+        if campaign is None:
+            campaign = f"#{event.campaign_hash:016x}" if hash_ else ""
+        key = (event.account, str(domain or ""), str(campaign), "")
+        known = self._by_key.get(key) or self._load_key(connection, key)
+        return known or self._make(connection, key, event.sending_domain_id, hash_)
+
+    def _load_key(self, connection: Connection, key: Key) -> Mailing | None:
+        row = connection.exec_driver_sql(prepared(connection, _BY_KEY), key).fetchone()
+        if row is None:
+            return None
+        return self._remember(Mailing(*row))
+
+    def _make(self, connection: Connection, key: Key, domain_id: int, hash_: int) -> Mailing:
+        account, sending_domain, campaign, template = key
+        made = connection.execute(
+            mailings.insert()
+            .values(
+                account=account,
+                sending_domain=sending_domain,
+                campaign=campaign,
+                template=template,
+                sending_domain_id=domain_id,
+                campaign_hash=hash_,
+            )
+            .returning(mailings.c.id)
+        ).scalar_one()
+        mailing = self._remember(Mailing(made, *key, domain_id, hash_))
+        self._uncommitted.append(mailing)
+        return mailing
+
+    def _remember(self, mailing: Mailing) -> Mailing:
+        self._by_key[mailing.key] = mailing
+        self._by_id[mailing.id] = mailing
+        return mailing
