@@ -1,0 +1,55 @@
+"""The kinds of text that operations take, with their bounds, and how a typed name is made regular.
+
+Guarantees: no control character and no NUL comes past these types (logs and PostgreSQL would both
+be harmed), and every length is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from relay.errors import InvalidError
+from relay.mail.addresses import AddressError, parse_address
+
+_PRINTABLE = r"^(?![\s\S]*[\x00-\x1f\x7f])"
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
+Note = Annotated[str, msgspec.Meta(max_length=200, pattern=_PRINTABLE)]
+Text = Annotated[str, msgspec.Meta(max_length=320, pattern=_PRINTABLE)]
+Login = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}(?![\s\S])")]
+DomainName = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=_PRINTABLE)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+AccountId = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]  # tokens carry it in 32 bits
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Root of what comes in: unknown fields are refused."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """Root of what goes out."""
+
+
+def domain_name(typed: str, field: str = "name") -> str:
+    """Give a domain as A-labels in lower case; raises InvalidError."""
+    name = typed.strip().removesuffix(".")
+    try:
+        mailbox = parse_address(b"postmaster@" + name.encode("utf-8"), utf8=True)
+    except (AddressError, UnicodeEncodeError):
+        raise InvalidError(f"{typed!r} is not a domain name", field=field) from None
+    regular = mailbox.routing_domain
+    if "." not in regular or regular.startswith("["):
+        raise InvalidError(f"{typed!r} is not a full domain name", field=field)
+    return regular
+
+
+def recipient_address(typed: str, field: str = "recipient") -> str:
+    """Give an address as suppressions compare it: lower case, domain in A-labels."""
+    try:
+        mailbox = parse_address(typed.strip().encode("utf-8"), utf8=True)
+    except (AddressError, UnicodeEncodeError):
+        raise InvalidError(f"{typed!r} is not an e-mail address", field=field) from None
+    local = mailbox.local.decode("utf-8").lower()
+    return f"{local}@{mailbox.routing_domain}"

@@ -1,0 +1,141 @@
+"""What control offers, put together: the operations, the publisher, and the seams to the rest.
+
+The composition root makes one `Services` and hands it to whoever serves it: the HTTP door
+(`relay.web.admin.app`), or a command that works without a running server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from relay.clock import Clock, now
+from relay.config import Config
+from relay.control.changes import Books, Changes
+from relay.control.operations.accounts import Accounts
+from relay.control.operations.apikeys import ApiKeys
+from relay.control.operations.audit import Audit
+from relay.control.operations.blocks import Blocks, Pauses
+from relay.control.operations.confirmation import Confirmations
+from relay.control.operations.credentials import Credentials
+from relay.control.operations.dns_records import NodeNames
+from relay.control.operations.domains import Domains
+from relay.control.operations.suppression_files import SuppressionFiles
+from relay.control.operations.suppression_rows import SuppressionKeys
+from relay.control.operations.suppressions import Suppressions
+from relay.control.operations.tracking import Tracking
+from relay.control.publish import Listeners, Publisher
+from relay.control.route import Registry
+from relay.mail.keyring import KeyRing
+
+
+class Workers(Protocol):
+    """The link to the workers, as far as operations need it."""
+
+    async def ask(
+        self, name: str, args: dict[str, Any] | None = None, seconds: float = 10.0
+    ) -> Mapping[int, Any]:
+        """Broadcast a command; give each worker's answer by its index."""
+        ...
+
+
+class NoWorkers:
+    """Stands in where no server runs: nobody answers."""
+
+    async def ask(
+        self, name: str, args: dict[str, Any] | None = None, seconds: float = 10.0
+    ) -> Mapping[int, Any]:
+        """Give no answers."""
+        del name, args, seconds
+        return {}
+
+
+class Ready(Protocol):
+    """Says whether the node can do its work."""
+
+    async def __call__(self) -> Mapping[str, str]:
+        """Give what is wrong by part; empty when everything is well."""
+        ...
+
+
+async def _all_well() -> Mapping[str, str]:
+    return {}
+
+
+async def _no_metrics() -> bytes:
+    return b""
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """All of control that can be asked."""
+
+    changes: Changes
+    publisher: Publisher
+    accounts: Accounts
+    credentials: Credentials
+    api_keys: ApiKeys
+    domains: Domains
+    tracking: Tracking
+    blocks: Blocks
+    pauses: Pauses
+    suppressions: Suppressions
+    suppression_files: SuppressionFiles
+    audit: Audit
+    registry: Registry
+    workers: Workers
+    ready: Ready = _all_well
+    metrics: Callable[[], Awaitable[bytes]] = _no_metrics  # Prometheus text
+    more: dict[str, object] = field(default_factory=dict)
+
+
+def node_names(config: Config) -> NodeNames:
+    """Give this installation's names for DNS records."""
+    return NodeNames(
+        hostname=config.node.hostname,
+        return_path=config.delivery.return_path_domain,
+        tracking_url=config.tracking.base_url,
+        addresses=config.delivery.source_addresses,
+    )
+
+
+def build_services(
+    ledger: Books,
+    ring: KeyRing,
+    node: NodeNames,
+    snapshot: Path,
+    *,
+    listeners: Listeners | None = None,
+    workers: Workers | None = None,
+    extra: tuple[object, ...] = (),
+    clock: Clock = now,
+) -> Services:
+    """Put the operations together; `extra` are more objects whose methods are routes.
+
+    Afterwards `await ledger.read(services.publisher.load)` and `await services.publisher.start()`.
+    """
+    publisher = Publisher(snapshot, listeners)
+    changes = Changes(ledger, publisher, clock)
+    keys = SuppressionKeys(ring)
+    nouns = {
+        "accounts": Accounts(changes),
+        "credentials": Credentials(changes),
+        "api_keys": ApiKeys(changes),
+        "domains": Domains(changes, ring, node),
+        "tracking": Tracking(changes, Confirmations(ring)),
+        "blocks": Blocks(changes),
+        "pauses": Pauses(changes),
+        "suppression_files": SuppressionFiles(changes, keys),
+        "suppressions": Suppressions(changes, keys),
+        "audit": Audit(changes),
+    }
+    registry = Registry((*nouns.values(), *extra))
+    return Services(
+        changes=changes,
+        publisher=publisher,
+        registry=registry,
+        workers=workers or NoWorkers(),
+        **nouns,  # type: ignore[arg-type] # each under its own field's name
+    )

@@ -1,0 +1,150 @@
+"""The admin listener as it is: a ledger on disk, the application on TCP and a unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from relay.clock import now
+from relay.control.operations.dns_records import NodeNames
+from relay.control.publish import Listeners
+from relay.control.services import Services, build_services
+from relay.ledger.engine import Ledger, open_ledger
+from relay.mail.keyring import KeyRing
+from relay.settings import Change
+from relay.web.admin.app import build_admin_app
+
+NODE = NodeNames(
+    hostname="mx.relay.test",
+    return_path="bounce.relay.test",
+    tracking_url="https://t.relay.test",
+    addresses=("192.0.2.7",),
+)
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """Read the body as JSON."""
+        return msgspec.json.decode(self.text)
+
+
+@dataclass(slots=True)
+class AdminUnderTest:
+    """A running admin listener and a client for it."""
+
+    services: Services
+    ledger: Ledger
+    snapshot: Path
+    url: str
+    socket: Path
+    tcp: aiohttp.ClientSession
+    unix: aiohttp.ClientSession
+    fed: list[Change] = field(default_factory=list)
+    suppressed: list[int] = field(default_factory=list)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> Reply:
+        """Ask on TCP with a key, or on the unix socket without one."""
+        session, base = (self.unix, "http://operator") if key is None else (self.tcp, self.url)
+        sent = dict(headers or {})
+        if key:
+            sent["Authorization"] = f"Bearer {key}"
+        if body is not None:
+            raw = msgspec.json.encode(body)
+            sent.setdefault("Content-Type", "application/json")
+        address = path
+        if not address.startswith(("/api", "/healthz", "/readyz", "/metrics", "/openapi")):
+            address = "/api/v1" + address
+        async with session.request(method, base + address, data=raw, headers=sent) as response:
+            text = await response.text()
+            return Reply(response.status, dict(response.headers), text)
+
+    async def account(self, name: str) -> int:
+        """Make an account; give its id."""
+        made = await self.ask("POST", "/accounts", {"name": name})
+        assert made.status == 201, made.text
+        id_: int = made.json["id"]
+        return id_
+
+    async def key(
+        self, account: int | None, scopes: Sequence[str], domains: Sequence[str] = ()
+    ) -> str:
+        """Make an API key; give its text."""
+        asked: dict[str, Any] = {"name": "test", "scopes": list(scopes), "domains": list(domains)}
+        if account is not None:
+            asked["account"] = account
+        made = await self.ask("POST", "/api-keys", asked)
+        assert made.status == 201, made.text
+        text: str = made.json["key"]
+        return text
+
+    async def domain(self, name: str, account: int) -> dict[str, Any]:
+        """Register a sending domain; give its entry."""
+        made = await self.ask("POST", "/domains", {"name": name, "account": account})
+        assert made.status == 201, made.text
+        entry: dict[str, Any] = made.json
+        return entry
+
+
+@asynccontextmanager
+async def admin_under_test(
+    folder: Path, *, clock: Callable[[], int] = now, url: str = ""
+) -> AsyncIterator[AdminUnderTest]:
+    """Open a ledger in `folder` (or at `url`) and serve it."""
+    fed: list[Change] = []
+    suppressed: list[int] = []
+    listeners = Listeners(changed=fed.extend, suppressed=suppressed.append)
+    ring = KeyRing.load_or_create(folder / "keyring.json")
+    snapshot = folder / "settings.msgpack"
+    async with open_ledger(url or f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
+        services = build_services(ledger, ring, NODE, snapshot, listeners=listeners, clock=clock)
+        await ledger.read(services.publisher.load)
+        await services.publisher.start()
+        runner = web.AppRunner(build_admin_app(services))
+        await runner.setup()
+        tcp_site = web.TCPSite(runner, "127.0.0.1", 0)
+        await tcp_site.start()
+        await web.UnixSite(runner, str(folder / "admin.sock")).start()
+        port = runner.addresses[0][1]
+        connector = aiohttp.UnixConnector(str(folder / "admin.sock"))
+        try:
+            async with (
+                aiohttp.ClientSession() as tcp,
+                aiohttp.ClientSession(connector=connector) as unix,
+            ):
+                yield AdminUnderTest(
+                    services=services,
+                    ledger=ledger,
+                    snapshot=snapshot,
+                    url=f"http://127.0.0.1:{port}",
+                    socket=folder / "admin.sock",
+                    tcp=tcp,
+                    unix=unix,
+                    fed=fed,
+                    suppressed=suppressed,
+                )
+        finally:
+            await runner.cleanup()
