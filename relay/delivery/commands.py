@@ -1,0 +1,113 @@
+"""The command lines of a transaction, built from bytes that were checked once more.
+
+Guarantees that whatever an address or a parameter holds, exactly one command goes on the wire
+(smtp-security sections 2 and 5): no control byte, no bracket outside quotes, no second line. Raises
+`UnsendableError`, and then nothing was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+from relay.delivery.outgoing import Outgoing
+from relay.errors import WaypostError
+
+MAX_PATH = 254  # RFC 5321 section 4.5.3.1.3: 256 with the brackets
+
+# Same grammar on the final bytes as at the door: dot-atom or quoted local part, then a domain or an
+# address literal.
+_ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
+_PATH = re.compile(
+    rb"(?!=\?)(?:" + _ATOM + rb"(?:\." + _ATOM + rb")*"
+    rb"|\"(?:[ !#-\[\]-~\x80-\xff]|\\[ -~])*\")"
+    rb"@(?:[A-Za-z0-9_\x80-\xff](?:[A-Za-z0-9._\x80-\xff-]*[A-Za-z0-9_\x80-\xff])?|\[[A-Za-z0-9.:-]+\])"
+)
+_XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+_ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+_NOTIFY = re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}")
+
+
+class UnsendableError(WaypostError):
+    """An address, parameter or content that must not go on the wire; `enhanced` is its RFC 3463
+    code.
+    """
+
+    def __init__(self, enhanced: str, text: str) -> None:
+        """Keep the code and one sentence of plain text."""
+        super().__init__(text)
+        self.enhanced = enhanced
+
+
+def check_path(address: bytes) -> bytes:
+    """Give the address back if it may stand between brackets (RFC 5321 section 4.1.2, RFC 6531);
+    bytes, no brackets.
+    """
+    if len(address) > MAX_PATH or _PATH.fullmatch(address) is None:
+        raise UnsendableError(
+            "5.1.3", "the address does not have the form local-part@domain that SMTP allows"
+        )
+    return address
+
+
+def check_content(content: bytes) -> bytes:
+    """Give the content back, dot-stuffed and ended by the final dot; refuses bare CR or LF
+    (smtp-security section 6).
+    """
+    ends = content.count(b"\r\n")
+    if content.count(b"\n") != ends or content.count(b"\r") != ends:
+        raise UnsendableError("5.6.0", "the content has a line end that is not CRLF")
+    if b"\r\n." in content:
+        content = content.replace(b"\r\n.", b"\r\n..")
+    if content.startswith(b"."):
+        content = b"." + content
+    if content.endswith(b"\r\n") or not content:
+        return content + b".\r\n"
+    return content + b"\r\n.\r\n"
+
+
+def mail_command(mail: Outgoing, extensions: Container[bytes]) -> bytes:
+    """Give the MAIL line with the parameters that this next hop offers."""
+    if not mail.return_path:
+        line = b"MAIL FROM:<>"
+    else:
+        line = b"MAIL FROM:<" + check_path(mail.return_path) + b">"
+    if b"SIZE" in extensions:
+        line += b" SIZE=%d" % len(mail.content)
+    if mail.eightbit and b"8BITMIME" in extensions:
+        line += b" BODY=8BITMIME"
+    if mail.utf8:
+        line += b" SMTPUTF8"
+    if (mail.ret or mail.envid) and b"DSN" in extensions:
+        line += _envelope_dsn(mail)
+    return line + b"\r\n"
+
+
+def rcpt_command(mail: Outgoing, extensions: Container[bytes]) -> bytes:
+    """Give the RCPT line with its DSN parameters (RFC 3461 section 4) where offered."""
+    line = b"RCPT TO:<" + check_path(mail.recipient) + b">"
+    if (mail.notify or mail.orcpt) and b"DSN" in extensions:
+        if mail.notify:
+            if _NOTIFY.fullmatch(mail.notify) is None:
+                raise UnsendableError(
+                    "5.5.4", "NOTIFY is not NEVER or a list of SUCCESS, FAILURE, DELAY"
+                )
+            line += b" NOTIFY=" + mail.notify.encode("ascii")
+        if mail.orcpt:
+            if len(mail.orcpt) > 500 or _ORCPT.fullmatch(mail.orcpt) is None:
+                raise UnsendableError("5.5.4", "ORCPT is not a type, a semicolon and xtext")
+            line += b" ORCPT=" + mail.orcpt
+    return line + b"\r\n"
+
+
+def _envelope_dsn(mail: Outgoing) -> bytes:
+    parameters = b""
+    if mail.ret:
+        if mail.ret not in ("FULL", "HDRS"):
+            raise UnsendableError("5.5.4", "RET is neither FULL nor HDRS")
+        parameters += b" RET=" + mail.ret.encode("ascii")
+    if mail.envid:
+        if len(mail.envid) > 100 or _XTEXT.fullmatch(mail.envid) is None:
+            raise UnsendableError("5.5.4", "ENVID is not xtext of at most 100 characters")
+        parameters += b" ENVID=" + mail.envid
+    return parameters

@@ -1,0 +1,266 @@
+"""A connection to a next hop: the engine put on a socket, with time limits and TLS.
+
+Guarantees that every transaction begun is handed to its `done` exactly once, also when the
+connection dies; that no wait is without limit; and that "the final dot was sent" is said only when
+the whole content was given to the kernel. (Under TLS it may be said a little early, which errs on
+the side of "ambiguous".)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from relay.delivery.deadlines import TIMEOUTS, Deadlines
+from relay.delivery.engine import Engine, Phase
+from relay.delivery.outgoing import Outgoing, Problem, Stage
+from relay.delivery.route import Target
+from relay.delivery.transaction import Failure, Transaction
+
+_BLOCK_TIMEOUT = (
+    180.0  # seconds in which some of the content must move (RFC 5321 section 4.5.3.2.5)
+)
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Use `has_room`, `send` and `room`; `close` says QUIT."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        target: Target,
+        deadlines: Deadlines,
+        timeouts: Mapping[Stage, float] = TIMEOUTS,
+    ) -> None:
+        """Wait to be connected; `timeouts` gives seconds per stage."""
+        self.engine = engine
+        self.target = target
+        self.tls = ""
+        self._loop = asyncio.get_running_loop()
+        self.opened_at = self.idle_since = self._loop.time()
+        self._deadlines = deadlines
+        self._timeouts = timeouts
+        self._transport: asyncio.Transport | None = None
+        self._deadline = float("inf")
+        self._blocked_since = 0.0  # 0.0: everything written was taken by the kernel
+        self._blocked_size = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+
+    # -- for the lane ------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether `send` may be called now."""
+        return self.engine.has_room
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the session is still usable, now or later."""
+        return self.engine.phase is not Phase.ENDED
+
+    @property
+    def failure(self) -> Failure | None:
+        """Say why the session ended, None while it lives or when we ended it."""
+        return self.engine.failure
+
+    def send(self, mail: Outgoing, done: Callable[[Transaction], None]) -> None:
+        """Start a transaction; needs `has_room`. `done` is called when it is over, perhaps before
+        this returns.
+        """
+        self.engine.begin(mail, done, self._loop.time())
+        self._flush()
+
+    async def changed(self) -> None:
+        """Wait until something happens: a transaction ends, the phase changes, the connection is
+        gone.
+        """
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def room(self) -> bool:
+        """Wait until `send` may be called; False if the session ends first."""
+        while not self.engine.has_room:
+            if not self.is_open:
+                return False
+            await self.changed()
+        return True
+
+    async def idle(self) -> None:
+        """Wait until nothing is on its way any more, or the session has ended."""
+        while self.is_open and not self.engine.is_idle:
+            await self.changed()
+
+    def close(self) -> None:
+        """Say QUIT if the session is in order, and close."""
+        self.engine.quit()
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, saying nothing."""
+        self.engine.fail(Problem.LOST, "the connection was given up here")
+        self._flush()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def closed(self) -> None:
+        """Wait until the socket is closed."""
+        await asyncio.shield(self._gone)
+
+    # -- TLS ---------------------------------------------------------------------------------
+
+    async def secure(self, context: ssl.SSLContext, seconds: float) -> None:
+        """Do the handshake after STARTTLS; raises OSError (ssl.SSLError is one). Closed afterwards
+        if it fails.
+        """
+        before = self._transport
+        if before is None:
+            raise ConnectionResetError("the connection was lost before the TLS handshake")
+        transport = None
+        try:
+            transport = await self._loop.start_tls(
+                before,
+                self,
+                context,
+                server_hostname=self.target.name.rstrip("."),
+                ssl_handshake_timeout=seconds,
+            )
+            if transport is None:
+                raise ConnectionResetError("the connection was lost in the TLS handshake")
+        finally:
+            if transport is None:
+                self.engine.fail(Problem.TLS, "the TLS handshake failed")
+                before.abort()
+                self.connection_lost(None)
+        self._attach(transport)
+
+    def begin_after_handshake(self) -> None:
+        """Say EHLO again, now under TLS."""
+        self.engine.secured(self.tls, self._loop.time())
+        self._flush()
+
+    def chain(self) -> list[bytes]:
+        """Give the certificates the server sent, its own first, as DER."""
+        tls = self._transport.get_extra_info("ssl_object") if self._transport else None
+        if tls is None:
+            return []
+        own = tls.getpeercert(binary_form=True)
+        found = [own] if own else []
+        inner = tls if hasattr(tls, "get_unverified_chain") else getattr(tls, "_sslobj", None)
+        if inner is not None:  # public since Python 3.13, there but unnamed before
+            for certificate in (inner.get_unverified_chain() or ())[1:]:
+                der = (
+                    certificate
+                    if isinstance(certificate, bytes)
+                    else ssl.PEM_cert_to_DER_cert(certificate.public_bytes())
+                )
+                found.append(der)
+        return found
+
+    def _attach(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(
+            high=1, low=0
+        )  # told at once what the kernel did not take
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.tls = tls.version() or "TLS"
+
+    # -- asyncio.Protocol --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the greeting."""
+        self._attach(cast(asyncio.Transport, transport))
+        self._deadlines.add(self)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand bytes to the engine and do what it wants."""
+        self.engine.receive(data, self._loop.time())
+        self._flush()
+
+    def pause_writing(self) -> None:
+        """Note that the kernel did not take everything."""
+        now = self._loop.time()
+        self._blocked_since = now
+        self._blocked_size = 0
+
+    def resume_writing(self) -> None:
+        """Note that the kernel has everything; the time limit of the reply counts from here."""
+        self._blocked_since = 0.0
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is still open."""
+        self._deadlines.discard(self)
+        if self._blocked_since:
+            self.engine.withdraw_dot()
+        reason = f" ({exc})" if exc is not None and str(exc) else ""
+        self.engine.fail(Problem.LOST, f"the connection was lost{reason}")
+        self._flush()
+        self._transport = None
+        if not self._gone.done():
+            self._gone.set_result(None)
+        self._wake()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Look at the time limits; called by the shared timer."""
+        if self._blocked_since and self._transport is not None:
+            size = self._transport.get_write_buffer_size()
+            if size != self._blocked_size:
+                self._blocked_size, self._blocked_since = size, now
+            elif now - self._blocked_since > _BLOCK_TIMEOUT:
+                self._give_up("the server takes no more of the content")
+            return
+        if now > self._deadline:
+            stage = self.engine.awaited
+            waited = f"no answer to {stage.name} in time" if stage else "the session took too long"
+            self._give_up(waited)
+
+    def _give_up(self, text: str) -> None:
+        if self._blocked_since:
+            self.engine.withdraw_dot()
+        self.engine.fail(Problem.TIMEOUT, text)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what the engine wants written, then tell of what is over."""
+        engine = self.engine
+        transport = self._transport
+        if engine.out:
+            if transport is not None and not transport.is_closing():
+                transport.write(b"".join(engine.out))
+                if transport.is_closing():  # the write failed: the kernel did not take it all
+                    self._blocked_since = self._loop.time()
+            engine.out.clear()
+        if transport is not None and engine.failure is not None:
+            transport.abort()
+        self._arm()
+        if engine.finished:
+            finished, engine.finished = engine.finished, []
+            for transaction in finished:
+                transaction.done(transaction)
+        self._wake()
+
+    def _arm(self) -> None:
+        stage = self.engine.awaited
+        now = self._loop.time()
+        if stage is None:
+            self._deadline = float("inf")
+            self.idle_since = now
+        else:
+            self._deadline = now + self._timeouts[stage]
+
+    def _wake(self) -> None:
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
