@@ -139,7 +139,10 @@ def take_apart(message: bytes) -> Mail:
         inner = _split_parts(here, content, depth)
         if inner is None:
             kind = here.get("content-type")
-            mail.parts.append(Part(_media_type(kind), here, content, kind))
+            main = _media_type(kind)
+            if main.startswith("multipart/"):  # its boundaries are gone: read it as the text it is
+                main = "text/plain"
+            mail.parts.append(Part(main, here, content, kind))
         else:
             waiting.extend((*split(piece), depth + 1) for piece in reversed(inner[:MAX_PARTS]))
     return mail

@@ -9,7 +9,8 @@ temporary status is soft, and final only where the text says the address does no
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 from bounces.classify import classify, codes_in
@@ -17,6 +18,7 @@ from bounces.judgement import Judgement
 from bounces.report import MAX_DIAGNOSTIC, Category, Record
 
 _UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-)")
+_QUOTED = re.compile(r"(?:[:;'\"\u2018(]|<<<|>>>|\bOut:)\s{1,6}(?=[45]\d\d[ -])|[:;'\"(](?=[45]\d\d[ -])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _PROVIDERS: Final = (
     ("google", ("google.com", "gmail", "googlemail", "gsmtp")),
@@ -53,13 +55,17 @@ def printable(text: str, limit: int = MAX_DIAGNOSTIC) -> str:
     return _CONTROL.sub(" ", text[: limit * 2]).strip()[:limit]
 
 
-def weigh(texts: Sequence[str], status: str, provider: str) -> tuple[Judgement, int, str]:
+def _replies(text: str) -> Sequence[str]:
+    """Give the SMTP reply a text quotes, if it does, then the text: boilerplate around it misleads."""
+    found = _QUOTED.search(text)
+    return (text[found.end() :], text) if found else (text,)
+
+
+def weigh(texts: Iterable[str], status: str, provider: str) -> tuple[Judgement, int, str]:
     """Judge texts from the most to the least specific; give judgement, code and enhanced code."""
     first: Judgement | None = None
     code, enhanced = 0, status
-    for text in texts:
-        if not text:
-            continue
+    for text in (reply for text in texts if text for reply in _replies(text)):
         said, found = codes_in(text)
         code = code or said
         if not enhanced or enhanced.endswith(".0.0"):
@@ -74,7 +80,8 @@ def weigh(texts: Sequence[str], status: str, provider: str) -> tuple[Judgement, 
 
 def failure(
     recipient: str,
-    texts: Sequence[str],
+    diagnostic: str,
+    vaguer: Iterable[str] = (),
     *,
     original: str = "",
     status: str = "",
@@ -82,9 +89,12 @@ def failure(
     remote_mta: str = "",
     message_id: str = "",
 ) -> Record:
-    """Make the record of a recipient that a report says something about."""
-    provider = provider_of(remote_mta, recipient.rpartition("@")[2], texts[0] if texts else "")
-    judged, code, enhanced = weigh(texts, status, provider)
+    """Make the record of a recipient that a report says something about.
+
+    `diagnostic` is the most specific text; `vaguer` ones are drawn only while nothing sure was said.
+    """
+    provider = provider_of(remote_mta, recipient.rpartition("@")[2], diagnostic)
+    judged, code, enhanced = weigh(chain((diagnostic,), vaguer), status, provider)
     if action in _NOT_FAILED:
         category, reason = Category.NOT_BOUNCE, "delivered"
     else:
@@ -101,7 +111,7 @@ def failure(
         code=code,
         action=action,
         original_message_id=message_id,
-        diagnostic=printable(next((t for t in texts if t), "")),
+        diagnostic=printable(diagnostic),
         remote_mta=printable(remote_mta, 255),
         provider=provider,
         rule=judged.rule,

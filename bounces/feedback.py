@@ -24,6 +24,7 @@ _REDACTED = re.compile(r"^(?:redacted|\[?redacted|x+|undisclosed|hidden|anonymou
 _JMRP_FROM = re.compile(r"staff@(?:hotmail|outlook|live)\.|@(?:fbl|feedback|complaints?|jmrp)\.|feedback-?loop", re.I)
 _JMRP_SUBJECT = re.compile(r"^complaint about message from|^(?:fbl|feedback loop)\b|abuse report", re.I)
 _WANTED_TYPE = re.compile(r"^feedback-type[ \t]*:", re.I | re.MULTILINE)
+_DELIVERED_TO: Final = ("x-original-to", "delivered-to", "x-envelope-to", "envelope-to", "x-rcpt-to")
 _RECEIVED_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,128}@[^\s<>;]{1,255})>?", re.I)
 
 
@@ -102,18 +103,15 @@ def _recipients(mail: Mail, said: Fields, copied: Fields) -> list[str]:
     kept = _visible(named)
     if kept:
         return kept
-    for fields, names in (
-        (mail.fields, ("x-hmxmroriginalrecipient",)),
-        (copied, ("x-hmxmroriginalrecipient", "x-original-to", "delivered-to", "x-envelope-to", "envelope-to", "x-rcpt-to")),
-    ):
-        kept = _visible([addresses.find(fields.get(name)) for name in names])
+    told = [addresses.find(fields.get("x-hmxmroriginalrecipient")) for fields in (mail.fields, copied)]
+    to = _visible(addresses.find_all(copied.get("to")))
+    delivered = [addresses.find(copied.get(name)) for name in _DELIVERED_TO]
+    received = [found[1] for v in copied.all("received") if (found := _RECEIVED_FOR.search(v))]
+    for candidates in (told, to if len(to) == 1 else [], delivered, received, to):
+        kept = _visible(candidates)
         if kept:
             return kept[:1]
-    kept = _visible([found[1] for v in copied.all("received") if (found := _RECEIVED_FOR.search(v))])
-    to = _visible(addresses.find_all(copied.get("to")))
-    if to:
-        return to[:1] if len(to) == 1 or not kept else kept[:1]
-    return kept[:1]
+    return []
 
 
 def _visible(found: list[str]) -> list[str]:

@@ -22,8 +22,8 @@ def folded(listed: str) -> tuple[str, ...]:
 
 
 _DAEMON = re.compile(
-    r"mailer[-_ .]?daemon|mail[-_ .]?(?:delivery|system|daemon|gateway|administrator|_?service@)|delivery[-_ .](?:sub)?system|delivery agent"
-    r"|postmaster|system administrator|message delivery|majordomo-owner|mdaemon|smtp_gateway|imss@|microsoftexchange[0-9a-f]{20}"
+    r"mailer[-_ .]?daemon|post_?master|mail[-_ .]?(?:delivery|system|daemon|gateway|administrator|_?service@)|delivery[-_ .](?:sub)?system|delivery agent"
+    r"|system administrator|message delivery|majordomo-owner|mdaemon|smtp_gateway|imss@|microsoftexchange[0-9a-f]{20}"
     r"|(?:^|[<\"\s])(?:bounces?|bounced|ndr|mta|mailadmin|mailmaster|exchange-?admin|double-bounce|mail-?returned)@"
 )
 _SUBJECTS: Final = folded(
@@ -32,7 +32,7 @@ _SUBJECTS: Final = folded(
     return to sender; returned to sender; returned message; mail error; mail system error; message error; message status; mail status; message not delivered; mail not delivered
     could not be delivered; message delayed; mail delayed; message rejected; mail rejected; rejected mail; non-deliver; nondeliver; non deliver
     could not deliver; cannot be delivered; can't be delivered; not delivered; email fail; e-mail fail; mail fail; message fail; message delivery
-    delayed mail; warning: could not send; warning: message; user unknown; unknown user; problem delivering; unable to deliver; mail system; mail could not
+    delayed mail; warning: could not send; warning: message; user unknown; unknown user; problem delivering; unable to deliver; mail system; mail could not; errors from; are not member; not a member of
     unzustellbar; nicht zugestellt; fehlgeschlagen; zustellung; non remis; non distribu; non delivre; echec; impossible de remettre; impossible de distribuer
     no se ha podido; no se pudo; no se puede; no entregado; mancata consegna; impossibile recapitare; mancato recapito; kan inte levereras; kunde inte levereras; gick inte att leverera; leveransfel
     olevererbar; niet bestelbaar; onbestelbaar; niet bezorgd; nao entreg; nao foi entreg; devolvid; falha na entrega; nie dostarczono; niedostarcz; nedorucit; \u043d\u0435 \u0434\u043e\u0441\u0442\u0430\u0432\u043b; \u043d\u0435\u0434\u043e\u0441\u0442\u0430\u0432
@@ -42,7 +42,7 @@ _OPENINGS: Final = folded(
     """could not be deliver; could not deliver; cannot be deliver; can not be deliver; can't be deliver; couldn't be deliver; couldn't deliver; not be delivered; wasn't able to deliver; was not able to deliver
     unable to deliver; failed to deliver; not able to deliver; were not able to deliver; has not been delivered; was not delivered; not delivered; did not reach; could not reach; could not be reached; could not be sent; cannot deliver; not been delivered
     wasn't delivered; couldn't be reached; delivery to; delivery of; delivery has; delivery status; delivery problem; delivery attempt; delivery fail; undeliver; delevery to; deliver to the following; delivery failed; returned mail; returned to sender; returned message
-    permanent error; permanent fatal; failed recipient; automatically rejected; was rejected; has been rejected; following address; user unknown; no such user; mailbox full; over quota; not receive this message
+    permanent error; permanent fatal; failed recipient; automatically rejected; was rejected; has been rejected; following address; transcript of session; you are not a member; user unknown; no such user; mailbox full; over quota; not receive this message
     konnte nicht; nicht zugestellt; n'a pas pu; n'a pu etre; n'a pas ete; no se pudo; no pudo ser; no se ha podido; kunde inte; kan niet; kon niet; niet worden bezorgd; nao foi; nao pode; non e stato possibile; non e' stato; nie mozna; \u043d\u0435 \u0443\u0434\u0430\u043b\u043e\u0441\u044c; \u043d\u0435 \u0431\u044b\u043b\u043e \u0434\u043e\u0441\u0442\u0430\u0432\u043b
     \u9000\u56de; \u9000\u4fe1; \u65e0\u6cd5; \u7121\u6cd5; \u672a\u80fd; \u3067\u304d\u307e\u305b\u3093\u3067\u3057\u305f; \u914d\u9001; \u914d\u4fe1; \u4e0d\u9054"""
 )

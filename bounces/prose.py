@@ -22,11 +22,11 @@ MAX_ABOUT: Final = 1500  # characters kept as what is said about one recipient
 _A = rf"(?P<a>{ADDRESS})"
 _LEAD = re.compile(
     rf"^(?P<in>[ \t>]*)(?:[*\u2022o+-]{{1,2}}[ \t]+|\d{{1,3}}[.)][ \t]+)?[<\"'(\[]{{0,2}}(?:smtp:|mailto:)?{_A}[>\"')\]]{{0,2}}(?:<mailto:[^>\s]{{1,300}}>)?"
-    r"(?P<rest>[ \t]*(?:[:;,(]|\.{2,3}|-{1,2}[ \t>]|[ \t]on[ \t]|[ \t]*$|[ \t]+(?:\[|\())[^\n]*)$",
-    re.MULTILINE,
+    r"(?P<rest>[ \t]*(?:[:;,(]|\.{2,3}|-{1,2}[ \t>]|[ \t]on[ \t]|[ \t]*$|[ \t]+(?:\[|\(|(?:invalid|error|unknown|user|mailbox|recipient|is|was|has|does|could|cannot|not|no)\b))[^\n]*)$",
+    re.MULTILINE | re.I,
 )
 _LABEL = re.compile(
-    r"(?:^|[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|rcpt to|deliver(?:y)? to|to|email address|e-mail address|address|user"
+    r"(?:^|[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to|email address|e-mail address|address|user"
     r"|destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca|\u6536\u4ef6\u4eba|\u6536\u4ef6\u5730\u5740|\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba)"
     rf"(?:[ \t]*[:=\uff1a][ \t]*|[ \t]+is[ \t]+)[<\"'(\[]{{0,2}}(?:smtp:|rfc822;[ \t]*)?{_A}",
     re.I | re.MULTILINE,
@@ -35,7 +35,7 @@ _DIALOGUE = re.compile(
     rf"(?:rcpt[ \t]+to[ \t]*:[ \t]*<?{_A}|^[ \t<>]*[45]\d\d[ -][^\n@]{{0,80}}?<?(?P<b>{ADDRESS}))", re.I | re.MULTILINE
 )
 _SENTENCE = re.compile(
-    r"(?:(?:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted|undeliverable|recipient|user|account|address|mailbox|person|reach|for|to|of)"
+    r"(?:(?:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)"
     rf"[ \t\n]+(?:was |were |been |the |your |a |an |address |recipient |user |mailbox |to |for |of |email |e-mail ){{0,4}})[<\"'(\[]{{0,2}}{_A}",
     re.I,
 )
@@ -73,18 +73,20 @@ def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
         said = reader(text, hidden)
         if said:
             return Notice(shape, said[:MAX_RECORDS])
+    for address in asides - strangers:
+        return Notice("aside", [Said(address, text[:MAX_ABOUT])])
     return Notice()
 
 
 def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
     """Read addresses that begin a line (qmail, Postfix, Exim, Exchange and all who copy them)."""
     found = [m for m in _LEAD.finditer(text) if addresses.clean(m["a"])]
-    marked = [m for m in found if m["rest"].strip() or m[0].lstrip().startswith("<")]
+    marked = [m for m in found if m["rest"].strip()[:1] == ":"]
     out: dict[str, Said] = {}
     for number, match in enumerate(found):
         address = addresses.clean(match["a"])
         key = address.lower()
-        if key in hidden or (_HELP.match(key) and match not in marked):
+        if (key in hidden or _HELP.match(key)) and match not in marked:
             continue
         end = found[number + 1].start() if number + 1 < len(found) else len(text)
         about = _block(text, match.end(), end)
@@ -114,7 +116,7 @@ def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:
 def _sentences(text: str, hidden: frozenset[str]) -> list[Said]:
     said = _collect(text, [(m["a"], m.end()) for m in _SENTENCE.finditer(text)], hidden, start_at_line=False)
     if said:
-        return said
+        return said[:1]
     return [Said(a) for a in addresses.find_all(text[:20000]) if a.lower() not in hidden and not _HELP.match(a)]
 
 

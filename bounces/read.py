@@ -10,6 +10,7 @@ Leaves to others: whose delivery it is (`bounces.linking`) and what follows from
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from bounces import addresses
@@ -20,12 +21,14 @@ from bounces.origin import answering, reporter
 from bounces.prose import Said, read_notice
 from bounces.report import Category, Kind, Record, Report, Returned
 from bounces.returned import COPY_TYPES, cut, read_returned
-from bounces.status import STATUS_TYPES, Group, Status, read_status
+from bounces.ses import read_ses
+from bounces.status import STATUS_LINE, STATUS_TYPES, Group, Status, read_status
 
 MAX_NOTICE: Final = 32 * 1024
 MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deeper
 
 _UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.I)
+_CLOSED: Final = ("no longer in use", "no longer active", "been deactivated", "mailbox is closed", "mailbox has been closed", "no longer exists", "no longer monitored and")
 _MDN_TYPE: Final = "message/disposition-notification"
 _NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.I)
 
@@ -42,25 +45,43 @@ def _read(mail: Mail, depth: int) -> Report:
         return Report(kind=Kind.COMPLAINT, records=records, returned=returned, why=why, truncated=mail.truncated)
     notice, copy = cut(_notice_text(mail))
     status_part = mail.first(*STATUS_TYPES)
-    if status_part is not None:
-        report = _from_status(mail, status_part, notice, copy)
+    status = read_status(status_part.text) if status_part is not None else None
+    if status is None and STATUS_LINE.search(notice) and (depth or reporter(mail.fields, notice)):
+        status = read_status(notice)  # the boundaries are gone, the fields are still there
+    if status is not None:
+        report = _from_status(mail, status, notice, copy)
         if report is not None:
             return report
+    told = read_ses(notice + copy)
+    if told is not None:
+        return told
     receipt = mail.first(_MDN_TYPE)
     if receipt is not None and not _NOT_READ.search(notice):
         return _receipt(mail, receipt)
     why = reporter(mail.fields, notice)
     if why or status_part is not None or receipt is not None:
-        report = _from_prose(mail, notice, copy, why or "status part")
+        report = _from_prose(mail, notice, copy, why or "status part") or _inside_copy(copy, depth)
         if report is not None:
             return report
     return _not_a_bounce(mail, notice, depth)
+
+
+def _inside_copy(copy: str, depth: int) -> Report | None:
+    """Read a bounce that a mail system wrote below its own words, as text."""
+    if depth >= MAX_INSIDE or not copy:
+        return None
+    start = copy.find("\n") + 1 if copy[:5] in ("From ", "-----") else 0
+    report = _read(take_apart(copy[start:].encode("utf-8", "replace")), depth + 1)
+    return report if report.kind is Kind.BOUNCE else None
 
 
 def _not_a_bounce(mail: Mail, notice: str, depth: int) -> Report:
     answer = answering(mail.fields, notice)
     sender = addresses.find(mail.fields.get("from"))
     if answer:
+        closed = _closed_mailbox(notice, sender)
+        if closed is not None:
+            return Report(kind=Kind.BOUNCE, records=(closed,), why="an auto-reply for a closed mailbox", truncated=mail.truncated)
         record = Record(recipient=sender, category=Category.IGNORED, reason=answer)
         return Report(kind=Kind.AUTOREPLY, records=(record,), why=answer, truncated=mail.truncated)
     if _UNSUBSCRIBE.match(unword(mail.fields.get("subject"))) and len(notice) < 2000:
@@ -71,6 +92,16 @@ def _not_a_bounce(mail: Mail, notice: str, depth: int) -> Report:
         if report.kind is Kind.BOUNCE:
             return report
     return Report(kind=Kind.OTHER, why="nothing recognised", truncated=mail.truncated)
+
+
+def _closed_mailbox(notice: str, sender: str) -> Record | None:
+    """Read an auto-reply that says the mailbox is no longer used: soft, it suppresses nobody."""
+    words = notice[:1000].lower()
+    if not any(phrase in words for phrase in _CLOSED):
+        return None
+    return Record(
+        recipient=addresses.find(notice[:1000]) or sender, category=Category.SOFT, reason="suspend", klass="mailbox-disabled", rule="auto-reply-closed"
+    )
 
 
 def _is_wrapper(mail: Mail) -> bool:
@@ -93,8 +124,7 @@ def _notice_text(mail: Mail) -> str:
     return "\n".join(chosen)[:MAX_NOTICE]
 
 
-def _from_status(mail: Mail, part: Part, notice: str, copy: str) -> Report | None:
-    status = read_status(part.text)
+def _from_status(mail: Mail, status: Status, notice: str, copy: str) -> Report | None:
     if not any(group.recipient for group in status.groups):
         return None
     returned = read_returned(mail, copy)
@@ -121,7 +151,8 @@ def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> 
         recipient = original  # a name only the last host knows; the first address is what was mailed
     return failure(
         recipient,
-        (group.diagnostic, _about(recipient, notice), notice),
+        group.diagnostic,
+        _vaguer(recipient, notice),
         original="" if original.lower() == recipient.lower() else original,
         status=group.status,
         action=group.action,
@@ -130,10 +161,14 @@ def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> 
     )
 
 
-def _about(recipient: str, notice: str) -> str:
-    """Give what the notice says around an address."""
-    place = notice.lower().find(recipient.lower())
-    return notice[place : place + 800] if place >= 0 and recipient else ""
+def _vaguer(recipient: str, notice: str) -> Iterator[str]:
+    """Draw what the notice says: about the address, in the lines that name it, altogether."""
+    key = recipient.lower()
+    for said in read_notice(notice, strangers=frozenset()).said:
+        if said.recipient.lower() == key:
+            yield said.about
+    yield _lines_with(recipient, notice)
+    yield notice
 
 
 def _receipt(mail: Mail, part: Part) -> Report:
@@ -152,7 +187,8 @@ def _from_prose(mail: Mail, notice: str, copy: str, why: str) -> Report | None:
     records = tuple(
         failure(
             one.recipient,
-            (one.about, _lines_with(one.recipient, notice), notice, subject),
+            one.about,
+            (_lines_with(one.recipient, notice), notice, subject),
             original=one.original,
             message_id=returned.message_id,
         )

@@ -32,7 +32,7 @@ _FIRST_WORDS: Final = frozenset(
 # ... if it goes on like this.
 _MARKER = re.compile(
     r"(?:this|below(?: this line)?|here|the following|attached|included|following) is (?:a copy of )?(?:the |an? )?"
-    r"(?:copy|first|header|body|original|message|text|beginning|part|returned|mail)"
+    r"(?:copy|first|header|body|original|text of|beginning|returned|message (?:that|as|you|header))\b"
     r"|below this line is"
     r"|(?:this is )?(?:a )?copy of (?:the |your )?(?:original )?(?:message|mail)\b.{0,60}$"
     r"|a copy of the original message"

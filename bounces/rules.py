@@ -72,7 +72,8 @@ class Rule:
 
 
 def _below(enhanced: str, wanted: tuple[str, ...]) -> bool:
-    return any(enhanced == w or (w.endswith(".") and enhanced.startswith(w)) for w in wanted)
+    said = enhanced or "-"
+    return any(said == w or (w.endswith(".") and said.startswith(w)) for w in wanted)
 
 
 def fold(text: str) -> str:

@@ -24,11 +24,13 @@ _FIELD = re.compile(
     re.I | re.MULTILINE,
 )
 _FOLD = re.compile(r"\s*\n\s+")
+STATUS_LINE = re.compile(r"^[ \t>]{0,4}(?:final|original)-recipient[ \t]*:", re.I | re.MULTILINE)
 _STATUS = re.compile(r"([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})")
 _WORD = re.compile(r"[a-z]+")
 _PER_RECIPIENT: Final = frozenset(
     {"original-recipient", "final-recipient", "action", "status", "diagnostic-code", "remote-mta"}
 )
+_OTHER_WORDS: Final = {"deliverable": "delivered", "delay": "delayed", "undeliverable": "failed"}  # Postfix address probes
 _ACTIONS: Final = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 
 
@@ -107,7 +109,8 @@ def _take(group: Group, name: str, value: str) -> None:
             group.original = typed(value)
         case "action":
             word = _WORD.search(value.lower())
-            group.action = word[0] if word and word[0] in _ACTIONS else ("failed" if word else "")
+            said = word[0] if word else ""
+            group.action = said if said in _ACTIONS else _OTHER_WORDS.get(said, "failed" if said else "")
         case "status":
             found = _STATUS.search(value)
             group.status = ".".join(found.groups()) if found else ""
