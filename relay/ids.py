@@ -73,3 +73,8 @@ def from_text(text: str) -> int:
     if to_text(id_) != text.lower():
         raise ValueError(f"{text!r} is not an id: its last character is not canonical")
     return id_
+
+
+def spool_of(id_: int) -> int:
+    """Give the number of the spool that made an id."""
+    return (id_ >> _COUNTER_BITS) & MAX_SPOOL_NUMBER

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 from tracking.plan import Plan, Switches, compile_plan, encode_plan
+from tracking.tokens import campaign_hash
 
 from metrics.events import Event, Kind
 from relay.acceptance.decision import Decision, decide
@@ -35,8 +36,16 @@ _MAX_SUBJECT = 256
 class Suppressions(Protocol):
     """Who must not get mail."""
 
-    def reason(self, account: int, domain: str, campaign: str, recipient: str) -> str:
-        """Give why this recipient is suppressed in any of these scopes, or ""."""
+    def reason(self, account: int, domain: str, campaign_hash: int, recipient: int) -> str:
+        """Give why a recipient (by its hash) is suppressed in any of these scopes, or ""."""
+        ...
+
+
+class Index(Protocol):
+    """Remembers which delivery went to whom, by hash."""
+
+    def add(self, first: int, hashes: Sequence[int]) -> None:
+        """Note consecutive delivery ids from `first` on."""
         ...
 
 
@@ -73,6 +82,8 @@ class Acceptance:
     node: Node
     settings: Callable[[], Settings]
     suppressions: Suppressions
+    recipient_hash: Callable[[str], int]
+    index: Index
     spool: Spool
     onward: Onward
     clock: Clock
@@ -201,14 +212,17 @@ class Acceptance:
         """Part recipients into those who get mail and those excluded, each with its delivery id."""
         kept: list[tuple[int, Recipient]] = []
         excluded: list[tuple[int, Recipient, str]] = []
-        seen: set[bytes] = set()
-        for index, recipient in enumerate(submission.recipients, start=1):
-            id_, mailbox = message.id + index, recipient.mailbox
-            key = mailbox.local + b"@" + mailbox.routing_domain.encode("ascii")
-            reason = "duplicate" if key in seen else self.suppressions.reason(
-                message.account, message.sending_domain, message.campaign, str(mailbox)
+        campaign = campaign_hash(message.account, message.campaign) if message.campaign else 0
+        hashes = [self.recipient_hash(str(one.mailbox)) for one in submission.recipients]
+        self.index.add(message.id + 1, hashes)
+        seen: set[int] = set()
+        for id_, (recipient, hash_) in enumerate(
+            zip(submission.recipients, hashes, strict=True), start=message.id + 1
+        ):
+            reason = "duplicate" if hash_ in seen else self.suppressions.reason(
+                message.account, message.sending_domain, campaign, hash_
             )  # fmt: skip
-            seen.add(key)
+            seen.add(hash_)
             if reason:
                 excluded.append((id_, recipient, reason))
             else:
