@@ -12,24 +12,26 @@ wanted at all is decided elsewhere.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Literal, overload
+
+import msgspec
 
 _ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~%s-]++"
 _QUOTED = rb'"(?:[ !#-\[\]-~%s]|\\[ -~])*+"'
 _LABEL = rb"[A-Za-z0-9%s](?:[A-Za-z0-9%s-]*[A-Za-z0-9%s])?"
 
 
-def _grammar(high: bytes) -> re.Pattern[bytes]:
-    """Compile `local@domain`; `high` holds the bytes beyond ASCII that text may contain."""
+def _grammar(high: bytes) -> bytes:
+    """`local@domain` as a pattern; `high` holds the bytes beyond ASCII that text may contain."""
     atom = _ATOM.replace(b"%s", high)
     label = _LABEL.replace(b"%s", high)
     local = rb"(?:" + atom + rb"(?:\." + atom + rb")*+|" + _QUOTED.replace(b"%s", high) + rb")"
-    return re.compile(rb"(" + local + rb")@(" + label + rb"(?:\." + label + rb")*)")
+    return rb"(" + local + rb")@(" + label + rb"(?:\." + label + rb")*)"
 
 
-_ASCII_ADDRESS = _grammar(b"")
-_UTF8_ADDRESS = _grammar(rb"\x80-\xff")
+_ASCII_ADDRESS = re.compile(_grammar(b""))
+_UTF8_ADDRESS = re.compile(_grammar(rb"\x80-\xff"))
+_ASCII_PATH = re.compile(rb"<" + _grammar(b"") + rb">")
 # Where the path of a MAIL or RCPT argument ends: a ">" outside quotes. The quantifiers are
 # possessive: a failed match must not try every split of a long argument.
 _PATH = re.compile(rb'<(?:[^"<>]++|"(?:[^"\\]|\\.)*+")*+>', re.DOTALL)
@@ -65,8 +67,7 @@ class AddressError(ValueError):
         return f"{self.code} {self.enhanced} {self.text}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mailbox:
+class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     """One checked address. Made by the functions of this module only.
 
     `local` keeps its quotes and `domain` its case: both are the bytes as they were typed.
@@ -136,6 +137,10 @@ def parse_path(
 
     Raises AddressError: 501 when the brackets are wrong, 550 or 553 when the address is.
     """
+    # Nearly all paths are of this form and pass one look; everything else is told apart below.
+    plain = _ASCII_PATH.fullmatch(raw)
+    if plain is not None and len(raw) <= PATH_LIMIT:
+        return _checked(plain[1], plain[2], local_limit)
     if not _PATH.fullmatch(raw):
         raise _unbracketed()
     inner = raw[1:-1]
@@ -180,15 +185,9 @@ def parse_address(
     found = grammar.fullmatch(raw)
     if found is None:
         return _parse_unusual(raw, literals=literals)
-    local, domain = found.groups()
-    _check_sizes(local, domain, local_limit)
-    if b"=?" in local:
-        raise _invalid("encoded words are not allowed in an address")
-    if domain[-1:].isdigit() and _DIGITS_LAST.fullmatch(domain):
-        raise _invalid("the domain ends in a number; a name was expected")
-    mailbox = Mailbox(local=local, domain=domain)
-    if grammar is _UTF8_ADDRESS and not domain.isascii():
-        _a_labels(domain)
+    mailbox = _checked(found[1], found[2], local_limit)
+    if not mailbox.domain.isascii():
+        _a_labels(mailbox.domain)
     return mailbox
 
 
@@ -242,13 +241,20 @@ def _check_utf8(raw: bytes, *, allowed: bool) -> None:
         raise _invalid("control characters are not allowed in an address")
 
 
-def _check_sizes(local: bytes, domain: bytes, local_limit: int) -> None:
+def _checked(local: bytes, domain: bytes, local_limit: int) -> Mailbox:
+    """Check of two parts that have the right form what the grammar does not say."""
     if len(local) > local_limit:
         raise _invalid(f"the local part is longer than {local_limit} octets")
-    if len(domain) > DOMAIN_LIMIT:
-        raise _invalid(f"the domain is longer than {DOMAIN_LIMIT} octets")
-    if len(domain) > LABEL_LIMIT and max(map(len, domain.split(b"."))) > LABEL_LIMIT:
-        raise _invalid(f"a label of the domain is longer than {LABEL_LIMIT} octets")
+    if len(domain) > LABEL_LIMIT:
+        if len(domain) > DOMAIN_LIMIT:
+            raise _invalid(f"the domain is longer than {DOMAIN_LIMIT} octets")
+        if max(map(len, domain.split(b"."))) > LABEL_LIMIT:
+            raise _invalid(f"a label of the domain is longer than {LABEL_LIMIT} octets")
+    if b"=?" in local:
+        raise _invalid("encoded words are not allowed in an address")
+    if domain[-1] in b"0123456789" and _DIGITS_LAST.fullmatch(domain):
+        raise _invalid("the domain ends in a number; a name was expected")
+    return Mailbox(local=local, domain=domain)
 
 
 def _a_labels(domain: bytes) -> str:

@@ -50,6 +50,10 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
+# Members of an enumeration are looked up slowly; these names are read for each command.
+_COMMAND, _SASL, _DATA, _ASKED, _CLOSED = State
+
+
 class EngineError(RuntimeError):
     """An answer without a question, or of the wrong kind: a bug of the caller."""
 
@@ -114,7 +118,7 @@ class Engine:
         self.hooks = hooks
         self.tls = tls
         self.tls_possible = tls_possible
-        self.state = State.COMMAND
+        self.state = _COMMAND
         self.authenticated = False
         self.failed_logins = 0
         self.errors = 0
@@ -139,9 +143,9 @@ class Engine:
 
     def feed(self, data: bytes) -> None:
         """Take octets from the client. Then call `next_event` until it gives None."""
-        if self.state is State.DATA and self._collector is not None:
+        if self.state is _DATA and self._collector is not None:
             self._collector.feed(data)
-        elif self.state is not State.CLOSED:
+        elif self.state is not _CLOSED:
             self._reader.feed(data)
 
     def next_event(self) -> Event | None:
@@ -149,14 +153,14 @@ class Engine:
         while True:
             state = self.state
             event: Event | None = None
-            if state is State.DATA:
+            if state is _DATA:
                 event = self._content()
-                if event is None and self.state is State.DATA:
+                if event is None and self.state is _DATA:
                     return None
-            elif state is State.COMMAND or state is State.SASL:
+            elif state is _COMMAND or state is _SASL:
                 line = self._line()
                 if line is not None:
-                    event = self._command(line) if state is State.COMMAND else self._respond(line)
+                    event = self._command(line) if state is _COMMAND else self._respond(line)
                 elif self.state is state and not self._penalty:
                     return None
             else:
@@ -176,7 +180,7 @@ class Engine:
         if asked is None or isinstance(asked, (TlsWanted, Penalty)):
             raise EngineError(f"a reply does not answer {asked!r}")
         self._asked = None
-        self.state = State.COMMAND
+        self.state = _COMMAND
         if type(asked) is ContentWanted and reply[:1] == b"3":
             self._begin_content(reply)
             return
@@ -192,7 +196,7 @@ class Engine:
         if not isinstance(self._asked, TlsWanted):
             raise EngineError("TLS was not asked for")
         self._asked = None
-        self.state = State.COMMAND
+        self.state = _COMMAND
         self.tls = True
         self._reader.clear()
         self._forget_greeting()
@@ -202,21 +206,21 @@ class Engine:
         if not isinstance(self._asked, Penalty):
             raise EngineError("there is no penalty")
         self._asked = None
-        self.state = State.COMMAND
+        self.state = _COMMAND
 
     def retire(self, reply: bytes) -> None:
         """Close at the next boundary: at once between transactions, else at the next command."""
         self._final = self._final or reply
-        if self.state in (State.COMMAND, State.SASL) and not self.in_transaction:
+        if self.state in (_COMMAND, _SASL) and not self.in_transaction:
             self.close(reply)
 
     def close(self, reply: bytes = b"") -> None:
         """Say a last reply, drop all input, take no more."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
         if reply:
             self.say(reply)
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self._asked = None
         self._penalty = False
         self.end_transaction()
@@ -236,7 +240,7 @@ class Engine:
     @property
     def closed(self) -> bool:
         """No further input is taken; the connection ends when the output is written."""
-        return self.state is State.CLOSED
+        return self.state is _CLOSED
 
     @property
     def buffered(self) -> int:
@@ -247,7 +251,7 @@ class Engine:
     @property
     def between_messages(self) -> bool:
         """Nothing is lost by closing now: no transaction, no question open."""
-        return self.state in (State.COMMAND, State.SASL) and not self.in_transaction
+        return self.state in (_COMMAND, _SASL) and not self.in_transaction
 
     # ---- what the verbs call -------------------------------------------------------------------
 
@@ -258,7 +262,7 @@ class Engine:
     def ask(self, event: Event) -> Event:
         """Stop until the event is answered."""
         self._asked = event
-        self.state = State.ASKED
+        self.state = _ASKED
         return event
 
     def fail(self, reply: bytes) -> None:
@@ -315,7 +319,7 @@ class Engine:
         """The next good line without its CRLF. None: no line, or a bad one changed the state."""
         reader, state = self._reader, self.state
         while True:
-            if reader.begins_binary() and state is State.COMMAND:
+            if reader.begins_binary() and state is _COMMAND:
                 self.close(replies.NOT_A_COMMAND)
                 return None
             line = reader.take()
@@ -327,9 +331,9 @@ class Engine:
             reply = self._line_error(line)
             if reply is None:
                 return line[:-2]
-            if self.state is State.CLOSED:
+            if self.state is _CLOSED:
                 return None
-            self.state = State.COMMAND
+            self.state = _COMMAND
             if reply is replies.AUTH_FAILED:
                 self.fail_login(reply)
             else:
@@ -343,7 +347,7 @@ class Engine:
         if size > limits.command or self._reader.overlong:
             verb = line[:5].upper()
             longest = limits.command
-            if self.state is State.SASL or verb == b"AUTH ":
+            if self.state is _SASL or verb == b"AUTH ":
                 longest = limits.auth_line
             elif self.extended and verb in _LONG_VERBS:
                 longest = limits.command_extended
@@ -358,7 +362,7 @@ class Engine:
     def _too_long(self, line: bytes) -> bytes:
         """The reply to an overlong line, by what it wanted to be."""
         verb, rest = line[:5].upper(), line[5:]
-        if self.state is State.SASL or verb == b"AUTH ":
+        if self.state is _SASL or verb == b"AUTH ":
             return replies.AUTH_FAILED
         beyond = self._reader.length > self.limits.command_extended
         if beyond and verb in _LONG_VERBS and b" " not in rest.partition(b":")[2].strip(b" \r\n"):
@@ -391,9 +395,9 @@ class Engine:
     def _dialogue_step(self, step: sasl.Step) -> Event | None:
         if isinstance(step, bytes) and step[:3] == b"334":
             self.say(step)
-            self.state = State.SASL
+            self.state = _SASL
             return None
-        self.state = State.COMMAND
+        self.state = _COMMAND
         self._dialogue = None
         if isinstance(step, LoginTried):
             return step
@@ -411,7 +415,7 @@ class Engine:
             self.close(replies.OUT_OF_STEP)
             return
         self.say(reply)
-        self.state = State.DATA
+        self.state = _DATA
         self._collector = content.Collector()
 
     def _content(self) -> Event | None:
@@ -424,7 +428,7 @@ class Engine:
                 self.close(replies.MESSAGE_TOO_LARGE)
             return None
         self._collector = None
-        self.state = State.COMMAND
+        self.state = _COMMAND
         self.commands += 1
         message, rest = taken
         if rest:

@@ -3,13 +3,12 @@
 Values only. They hold what the client said, checked; nothing here is trusted beyond its grammar.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from relay.mail.addresses import Mailbox
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipientPath:
+class RecipientPath(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient of the envelope with its DSN wishes (RFC 3461 sections 4.1 and 4.2)."""
 
     mailbox: Mailbox
@@ -19,8 +18,7 @@ class RecipientPath:
     """As typed, `rfc822;a+40b@c.example`; empty if not given."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SenderParameters:
+class SenderParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of MAIL."""
 
     size: int = 0
@@ -36,8 +34,7 @@ class SenderParameters:
     """AUTH= as typed (RFC 4954 section 5); never trusted, kept for the log."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HelloGiven:
+class HelloGiven(msgspec.Struct, frozen=True, kw_only=True):
     """EHLO or HELO with a name that has the form of one."""
 
     name: str
@@ -46,8 +43,7 @@ class HelloGiven:
     """What the reply will say, without codes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginTried:
+class LoginTried(msgspec.Struct, frozen=True, kw_only=True):
     """AUTH with complete credentials."""
 
     mechanism: str
@@ -58,42 +54,36 @@ class LoginTried:
         return f"LoginTried(mechanism={self.mechanism!r}, login={self.login!r}, password=...)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsWanted:
+class TlsWanted(msgspec.Struct, frozen=True, kw_only=True):
     """STARTTLS: 220 is said, everything the client sent in plain text is forgotten."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SenderGiven:
+class SenderGiven(msgspec.Struct, frozen=True, kw_only=True):
     """MAIL. `sender` is None for the null sender; `typed` are the parameters as typed."""
 
     sender: Mailbox | None
     parameters: SenderParameters
-    typed: tuple[str, ...]
+    typed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipientGiven:
-    """RCPT."""
+class RecipientGiven(msgspec.Struct, frozen=True, kw_only=True):
+    """RCPT. `typed` are the parameters as typed."""
 
     recipient: RecipientPath
-    typed: tuple[str, ...]
+    typed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContentWanted:
+class ContentWanted(msgspec.Struct, frozen=True, kw_only=True):
     """DATA with sender and recipients: whether there is room for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageGiven:
+class MessageGiven(msgspec.Struct, frozen=True, kw_only=True):
     """The end of DATA. `content`: CRLF lines, dots unstuffed, within all limits."""
 
     content: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandGiven:
+class CommandGiven(msgspec.Struct, frozen=True, kw_only=True):
     """NOOP, RSET, VRFY or QUIT, for those who asked to see them; `reply` is the usual answer."""
 
     verb: str
@@ -101,8 +91,7 @@ class CommandGiven:
     reply: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Penalty:
+class Penalty(msgspec.Struct, frozen=True, kw_only=True):
     """The client makes errors: let `seconds` pass before going on."""
 
     seconds: float

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from relay.submission.events import SenderParameters
 
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
+_ONLY_SIZE = re.compile(rb"SIZE=([0-9]{1,20})(?: BODY=(?:7BIT|(8BITMIME)))?", re.IGNORECASE)
+_NONE = SenderParameters()
 _SIZE = re.compile(rb"[0-9]{1,20}")
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
 # Decoded these would be control bytes: line ends, NUL, escape sequences.
@@ -50,11 +52,6 @@ def split(raw: bytes) -> dict[bytes, bytes | None]:
     return found
 
 
-def typed(raw: bytes) -> tuple[str, ...]:
-    """The parameters as the client typed them, for handlers that want them."""
-    return tuple(raw.decode("utf-8", "replace").split()) if raw else ()
-
-
 def read_sender(raw: bytes, *, limit: int, smtputf8: bool, dsn: bool) -> SenderParameters:
     """Read the parameters of MAIL.
 
@@ -62,6 +59,11 @@ def read_sender(raw: bytes, *, limit: int, smtputf8: bool, dsn: bool) -> SenderP
     ParameterError: 501 for a bad value, 552 for a declared size beyond the limit, 555 for a
     parameter that is not offered.
     """
+    if not raw:
+        return _NONE
+    common = _ONLY_SIZE.fullmatch(raw)
+    if common is not None and int(common.group(1)) <= limit:
+        return SenderParameters(size=int(common.group(1)), eightbit=common.group(2) is not None)
     found = split(raw)
     size = _size(found, limit)
     body = _valued(found, b"BODY")
@@ -100,6 +102,8 @@ def read_recipient(raw: bytes, *, dsn: bool, smtputf8: bool) -> tuple[str, bytes
     `smtputf8`: the transaction uses it, so ORCPT may hold UTF-8 (RFC 6533 section 3). Raises
     ParameterError as `read_sender` does.
     """
+    if not raw:
+        return "", b""
     found = split(raw)
     notify = orcpt = b""
     if dsn:

@@ -1,37 +1,35 @@
 """One SMTP connection: aiosmtpd's session class with our own path for the bytes.
 
-From aiosmtpd it keeps what others plug into: handler hooks, authenticators, Session, Envelope. The
-dialogue is the engine's. This module guarantees: an answer is awaited only where something must be
-awaited (a login, a hook that is a coroutine, the end of DATA); a message handed over is never
-cancelled, whatever the client does; an error of a handler becomes `451 4.3.0` and nothing of its
-text goes out; an error of ours closes the connection; input and output held are bounded.
+From aiosmtpd it keeps what others plug into: handler hooks, Session, Envelope, `push`. The dialogue
+is the engine's, the answers are those of `serving.py`. This module guarantees: a task runs only
+while something must be awaited (a login, a hook that is a coroutine, the end of DATA); a message
+handed over is never cancelled, whatever the client does; an error of ours closes the connection;
+input and output held are bounded; nothing said before TLS counts after it.
 
-Who may connect is the gate's part, when a client was silent too long the wheel's.
+Who may connect is the gate's part; how long a silent client is waited for, that of `patience.py`.
 """
 
 import asyncio
-import inspect
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiosmtpd.smtp import MISSING, SMTP
+from aiosmtpd.smtp import SMTP
 
-from relay.errors import RefusedError, SpoolFullError
-from relay.submission import events, replies
-from relay.submission.door import Door, TryLater
+from relay.submission import replies
+from relay.submission.door import Door
 from relay.submission.engine import Engine, State
 from relay.submission.envelope import MailEnvelope, MailSession, TlsInfo
-from relay.submission.verbs import VERBS, hello_reply
+from relay.submission.events import Penalty, TlsWanted
+from relay.submission.patience import Patience
+from relay.submission.serving import SERVE, Step
+from relay.submission.verbs import VERBS
 
 log = logging.getLogger(__name__)
 
 _HANDSHAKE_SECONDS = 30.0
 _LINGER_OCTETS = 1 << 20
-
-Step = Awaitable[None]
-Finish = Callable[[bytes], None]
+_DATA = State.DATA
 
 
 class SubmissionSession(SMTP):
@@ -61,12 +59,10 @@ class SubmissionSession(SMTP):
         self._eof = False
         self._drained = 0
         self._weight = 0
-        self._began = self._active = self.loop.time()
         self._lines = 0
-        self._data_since = 0.0
-        self._data_octets = 0
-        limits = door.stressed_limits if door.gate.stressed else door.limits
-        self.limits = limits
+        self._blank = self.envelope = self._create_envelope()
+        limits = self.limits = door.stressed_limits if door.gate.stressed else door.limits
+        self.patience = Patience(limits, self.loop.time())
         self.engine = Engine(
             door.options,
             limits,
@@ -83,35 +79,34 @@ class SubmissionSession(SMTP):
         self.transport = stream = cast("asyncio.Transport", transport)
         stream.set_write_buffer_limits(high=self.limits.write_buffer)
         self._new_session(stream)
-        self.envelope = self._create_envelope()
         self.engine.tls = self.session.tls is not None
         self.door.enter(self)
         refusal = None
         if not self._admitted:
+            self._counted_as = self.session.peer_address
             refusal = self.door.gate.admit(
-                self.session.peer_address, with_login=self.door.options.auth_offered
+                self._counted_as, with_login=self.door.options.auth_offered
             )
             self._admitted = refusal is None
-            self._counted_as = self.session.peer_address
         if refusal is not None:
             self.door.count("connections_refused")
             self.engine.close(refusal)
         else:
             self._recognise()
             self.engine.greet()
-            self.door.wheel.watch(self, self._began + self._poll())
+            self.door.wheel.watch(self, self.patience.next_look(self.loop.time()))
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection; what a handler works on goes on."""
         self._lost = True
+        self.transport = None
         self.door.wheel.forget(self)
         self.door.leave(self)
         self.release()
         self.engine.close()
         if self._driver is None:
-            self._weigh(0)
-        self.transport = None
+            self.weigh(0)
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine."""
@@ -120,21 +115,20 @@ class SubmissionSession(SMTP):
             if self._drained > _LINGER_OCTETS and self.transport is not None:
                 self.transport.abort()
             return
-        engine = self.engine
-        engine.feed(data)
+        self.engine.feed(data)
         if self._driver is None:
             self._go_on()
-        elif engine.buffered > self.limits.read_ahead:
+        elif self.engine.buffered > self.limits.read_ahead:
             self._pause_reading()
 
     def eof_received(self) -> bool | None:
         """Let the answer to what came before still go out; drop what is incomplete."""
         self._eof = True
-        if self._driver is not None and self.session.tls is None:
-            return True
         if self._driver is None:
             self.engine.close()
-        return None
+            return None
+        # Keeping the connection half open has no meaning under TLS.
+        return True if self.session.tls is None else None
 
     def pause_writing(self) -> None:
         """The client does not read its replies: its commands wait."""
@@ -146,9 +140,10 @@ class SubmissionSession(SMTP):
         self._write_paused = False
         if self._driver is None:
             self._go_on()
+        if self._driver is None:
             self._resume_reading()
 
-    # ---- events --------------------------------------------------------------------------------
+    # ---- the dialogue --------------------------------------------------------------------------
 
     def _go_on(self) -> None:
         """Let the engine run as far as it can; start a task where it has to wait."""
@@ -166,16 +161,26 @@ class SubmissionSession(SMTP):
         engine = self.engine
         step = None
         while not self._write_paused and (event := engine.next_event()) is not None:
-            step = _SERVE[type(event)](self, event)
+            serve = SERVE.get(type(event))
+            step = serve(self, event) if serve is not None else self._own(event)
             if step is not None:
                 break
         if engine.commands != self._lines:
             self._lines = engine.commands
-            self._active = self.loop.time()
-        if step is None and (engine.state is State.DATA or self._weight):
+            self.patience.note_command(self.loop.time())
+        if step is None and (engine.state is _DATA or self._weight):
             self._watch_content()
         self._flush()
         return step
+
+    def _own(self, event: object) -> Step:
+        if isinstance(event, TlsWanted):
+            # Reading stops before 220 is written: the handshake must meet the TLS layer.
+            self._pause_reading()
+            return self._upgrade()
+        if isinstance(event, Penalty):
+            return self._penalty(event.seconds)
+        raise TypeError(f"nobody answers {event!r}")
 
     async def _drive(self, step: Step | None) -> None:
         """Await one answer after the other until the engine needs input."""
@@ -193,217 +198,47 @@ class SubmissionSession(SMTP):
 
     def _settle(self) -> None:
         """After waiting: take input again, or end what the client has left."""
-        self._active = self.loop.time()
+        self.patience.note_command(self.loop.time())
         if self._lost:
-            self._weigh(0)
+            self.weigh(0)
         elif self._eof and self.transport is not None:
             self.engine.close()
             self.transport.close()
         elif not self._write_paused:
             self._resume_reading()
 
-    def _serve_sender(self, event: events.SenderGiven) -> Step | None:
-        session = self.session
-        still_valid = getattr(session.login, "still_valid", None)
-        if still_valid is not None and not still_valid():
-            session.login = session.authenticated = None
-            self.engine.forget_login()
-            self.door.count("logins_revoked")
-            self._answer(replies.LOGIN_REVOKED)
-            return None
-        envelope = self.envelope = self._create_envelope()
-        parameters = event.parameters
-        envelope.sender = event.sender
-        envelope.smtputf8 = envelope.smtp_utf8 = parameters.smtputf8
-        envelope.body_8bit = parameters.eightbit
-        envelope.ret, envelope.envid = parameters.ret, parameters.envid
-        address = "" if event.sender is None else str(event.sender)
-        hook = self.door.hooks.get("MAIL")
-        options = list(event.typed)
-        if hook is not None:
-            return self._call(hook, self._answer_sender, replies.SENDER_OK, address, options)
-        envelope.mail_from = address
-        envelope.mail_options = options
-        self.engine.answer(replies.SENDER_OK)
-        return None
-
-    def _answer_sender(self, reply: bytes) -> None:
-        if self.envelope.mail_from is None and reply[:1] == b"2":
-            sender = self.envelope.sender
-            self.envelope.mail_from = "" if sender is None else str(sender)
-        self._answer(reply)
-
-    def _serve_recipient(self, event: events.RecipientGiven) -> Step | None:
-        hook = self.door.hooks.get("RCPT")
-        if hook is None:
-            self._take_recipient(event, replies.RECIPIENT_OK)
-            return None
-        return self._call(
-            hook,
-            lambda reply: self._take_recipient(event, reply),
-            replies.RECIPIENT_OK,
-            str(event.recipient.mailbox),
-            list(event.typed),
-        )
-
-    def _take_recipient(self, event: events.RecipientGiven, reply: bytes) -> None:
-        if reply[:1] == b"2":
-            envelope = self.envelope
-            envelope.recipients.append(event.recipient)
-            if len(envelope.rcpt_tos) < len(envelope.recipients):
-                envelope.rcpt_tos.append(str(event.recipient.mailbox))
-                envelope.rcpt_options.extend(event.typed)
-        self._answer(reply)
-
-    def _serve_content_wanted(self, _event: events.ContentWanted) -> None:
-        if self.door.gate.has_room:
-            self.engine.answer(replies.START_CONTENT)
-            self._data_since = self.loop.time()
-            self._data_octets = 0
-        else:
-            self.door.count("content_refused")
-            self.engine.answer(replies.NO_SPACE)
-
-    def _serve_message(self, event: events.MessageGiven) -> Step | None:
-        envelope = self.envelope
-        envelope.content = envelope.original_content = event.content
-        self._weigh(len(event.content))
-        hook = self.door.hooks.get("DATA")
-        if hook is None:
-            self._answer_message(replies.MESSAGE_OK)
-            return None
-        return self._call(hook, self._answer_message, replies.MESSAGE_OK)
-
-    def _answer_message(self, reply: bytes) -> None:
-        self.envelope = self._create_envelope()
-        self._weigh(0)
-        self._answer(reply)
-
-    def _serve_hello(self, event: events.HelloGiven) -> Step | None:
-        usual = hello_reply(event.lines)
-        if not event.extended:
-            hook = self.door.hooks["HELO"]
-            return self._call(
-                hook, lambda reply: self._answer_hello(event, reply), usual, event.name
-            )
-        codes = ["250-"] * (len(event.lines) - 1) + ["250 "]
-        lines = [code + line.decode("ascii") for code, line in zip(codes, event.lines, strict=True)]
-        hook = self.door.hooks["EHLO"]
-        return self._call(
-            hook, lambda reply: self._answer_hello(event, reply), usual, event.name, lines
-        )
-
-    def _answer_hello(self, event: events.HelloGiven, reply: bytes) -> None:
-        if reply[:1] == b"2":
-            self.session.extended_smtp = event.extended
-        self._answer(reply)
-
-    def _serve_command(self, event: events.CommandGiven) -> Step | None:
-        arguments = (event.argument,) if event.verb in ("NOOP", "VRFY") else ()
-        return self._call(self.door.hooks[event.verb], self._answer, event.reply, *arguments)
-
-    async def _serve_penalty(self, event: events.Penalty) -> None:
+    async def _penalty(self, seconds: float) -> None:
         self.door.count("errors_delayed")
-        await asyncio.sleep(event.seconds)
-        if not self._lost and not self.engine.closed:
+        await asyncio.sleep(seconds)
+        if not self.engine.closed:
             self.engine.resume()
 
-    # ---- hooks ---------------------------------------------------------------------------------
+    # ---- what the answers use ------------------------------------------------------------------
 
-    def _call(
-        self, hook: Callable[..., Any], finish: Finish, usual: bytes, *arguments: object
-    ) -> Step | None:
-        """Call a hook and finish with its reply; give what to await if that is not there yet."""
-        self.session.helo = self.session.host_name = self.engine.helo
-        try:
-            result = hook(self, self.session, self.envelope, *arguments)
-        except Exception as error:  # noqa: BLE001 - the border to a handler
-            return self._fail(error, finish)
-        if inspect.isawaitable(result):
-            return self._finish_later(result, finish, usual)
-        finish(_reply(result, usual))
-        return None
-
-    async def _finish_later(self, result: Awaitable[Any], finish: Finish, usual: bytes) -> None:
-        try:
-            reply = _reply(await result, usual)
-        except Exception as error:  # noqa: BLE001 - the border to a handler
-            await self._fail(error, finish)
-        else:
-            finish(reply)
-
-    async def _fail(self, error: Exception, finish: Finish) -> None:
-        """Finish with the reply for an exception of a handler; its text stays with us."""
-        handle = getattr(self.event_handler, "handle_exception", None)
-        reply = replies.LOCAL_ERROR
-        if isinstance(error, RefusedError):
-            reply = replies.checked(error.reply)
-        elif isinstance(error, SpoolFullError):
-            reply = replies.NO_SPACE
-        elif handle is not None:
-            try:
-                reply = replies.checked(await handle(error))
-            except Exception:
-                log.exception("the exception hook of a handler failed")
-        else:
-            log.error("a handler failed", exc_info=error)
-            self.door.count("handler_errors")
-        finish(reply)
-
-    def _answer(self, reply: bytes) -> None:
+    def answer(self, reply: bytes) -> None:
         """Answer the engine, unless the connection ended meanwhile."""
         if not self.engine.closed:
             self.engine.answer(reply)
 
-    # ---- login and TLS -------------------------------------------------------------------------
+    def begin_envelope(self) -> MailEnvelope:
+        """A new transaction."""
+        self.envelope = self._create_envelope()
+        return self.envelope
 
-    def _recognise(self) -> None:
-        """Log a client in by its address, if the authenticator knows it."""
-        if self.door.recognise is None:
-            return
-        login = self.door.recognise(self.session)
-        if login is not None:
-            self.session.login = login
-            self.session.authenticated = True
-            self.engine.authenticated = True
+    def end_envelope(self) -> None:
+        """The transaction is over; its content is not kept until the next."""
+        self.envelope = self._blank
 
-    def _serve_login(self, event: events.LoginTried) -> Step | None:
-        refusal = self.door.gate.login_refusal(self.session.peer_address, event.login)
-        if refusal is None:
-            return self._check_login(event)
-        self.door.count("logins_throttled")
-        self._answer(refusal)
-        return None
-
-    async def _check_login(self, event: events.LoginTried) -> None:
+    def tell_name(self) -> None:
+        """Let handlers see the name that the client gave."""
         self.session.helo = self.session.host_name = self.engine.helo
-        authenticator = self.door.authenticator
-        login: object | None = None
-        reply = replies.AUTH_FAILED
-        try:
-            if authenticator is not None:
-                login = await authenticator.authenticate(
-                    event.mechanism, event.login, event.password, self.session
-                )
-        except TryLater as later:
-            reply = replies.checked(later.reply)
-        except Exception:
-            log.exception("an authenticator failed")
-            reply = replies.AUTH_UNAVAILABLE
-        else:
-            if login is None:
-                self.door.gate.note_failure(self.session.peer_address, event.login)
-                self.door.count("logins_failed")
-            else:
-                self.session.login = login
-                self.session.authenticated = True
-                reply = replies.AUTH_OK
-        self._answer(reply)
 
-    def _serve_tls(self, _event: events.TlsWanted) -> Step:
-        # Reading stops before 220 is written: a fast client's handshake must meet the TLS layer.
-        self._pause_reading()
-        return self._upgrade()
+    def weigh(self, octets: int) -> None:
+        """Count `octets` of content as held by this connection."""
+        self.door.gate.inflight += octets - self._weight
+        self._weight = octets
+
+    # ---- TLS and login by address --------------------------------------------------------------
 
     async def _upgrade(self) -> None:
         context, transport = self.door.tls, self.transport
@@ -427,12 +262,12 @@ class SubmissionSession(SMTP):
         self.transport = upgraded
         upgraded.set_write_buffer_limits(high=self.limits.write_buffer)
         self._new_session(upgraded)
-        self.envelope = self._create_envelope()
-        hook = self.door.hooks.get("STARTTLS")
+        self.envelope = self._blank
         self.engine.tls_started()
+        hook = self.door.hooks.get("STARTTLS")
         if hook is not None and not hook(self, self.session, self.envelope):
             self.engine.close(replies.TLS_REFUSED)
-        elif self.door.recognise is not None:
+        else:
             self._recognise()
 
     def _new_session(self, transport: asyncio.Transport) -> None:
@@ -446,6 +281,14 @@ class SubmissionSession(SMTP):
             session.ssl = {"ssl_object": tls, "cipher": cipher}
             session.tls = TlsInfo(version=tls.version() or "", cipher=cipher[0] if cipher else "")
 
+    def _recognise(self) -> None:
+        """Log a client in by its address, if the authenticator knows it."""
+        login = None if self.door.recognise is None else self.door.recognise(self.session)
+        if login is not None:
+            self.session.login = login
+            self.session.authenticated = True
+            self.engine.authenticated = True
+
     def _create_session(self) -> MailSession:
         return MailSession(self.loop)
 
@@ -454,10 +297,9 @@ class SubmissionSession(SMTP):
 
     # ---- output, pauses and the end ------------------------------------------------------------
 
-    async def push(self, status: str | bytes) -> None:
+    async def push(self, status: Any) -> None:
         """Write a line beside the dialogue, for handlers of aiosmtpd that answer on their own."""
-        line = status.encode("ascii", "replace") if isinstance(status, str) else status
-        self.engine.say(line)
+        self.engine.say(status.encode("ascii", "replace") if isinstance(status, str) else status)
         self._flush()
 
     def _flush(self) -> None:
@@ -474,7 +316,7 @@ class SubmissionSession(SMTP):
         """End our side, then let the client read: a reset would take its last reply away."""
         transport = self.transport
         self._closing = True
-        self._weigh(0)
+        self.weigh(0)
         if transport is None:
             return
         if self.session.tls is None and transport.can_write_eof():
@@ -488,19 +330,7 @@ class SubmissionSession(SMTP):
         """End at once after an error of our own."""
         log.error("a session failed and was closed", exc_info=error)
         self.door.count("session_errors")
-        self.engine.close()
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused and self.transport is not None:
-            self._read_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and self.transport is not None:
-            self._read_paused = False
-            self.transport.resume_reading()
+        self.cut()
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -519,11 +349,17 @@ class SubmissionSession(SMTP):
         self.engine.retire(reply)
         self._flush()
 
-    # ---- deadlines -----------------------------------------------------------------------------
+    def _pause_reading(self) -> None:
+        if not self._read_paused and self.transport is not None:
+            self._read_paused = True
+            self.transport.pause_reading()
 
-    def _poll(self) -> float:
-        limits = self.limits
-        return min(limits.idle, limits.data_window, limits.age)
+    def _resume_reading(self) -> None:
+        if self._read_paused and self.transport is not None:
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    # ---- limits in time and space --------------------------------------------------------------
 
     def look(self, now: float) -> float | None:
         """Called by the wheel: cut what is too slow; give the time of the next look."""
@@ -532,67 +368,24 @@ class SubmissionSession(SMTP):
         if self._closing:
             self.transport.abort()
             return None
-        reply = None
+        engine, patience, reply = self.engine, self.patience, None
         if self._driver is None:
-            reply = self._slow_content(now) if self.engine.state is State.DATA else self._idle(now)
+            if engine.state is _DATA:
+                reply = patience.slow_content(now, engine.buffered)
+            else:
+                reply = patience.idle(now)
         if reply is not None:
             self.door.count("deadlines")
-            self.engine.close(reply)
-        elif now - self._began >= self.limits.age:
-            self.engine.retire(replies.TOO_OLD)
+            engine.close(reply)
+        elif patience.is_old(now):
+            engine.retire(replies.TOO_OLD)
         self._flush()
-        return None if self.engine.closed else now + self._poll()
-
-    def _idle(self, now: float) -> bytes | None:
-        return replies.IDLE if now - self._active >= self.limits.idle else None
-
-    def _slow_content(self, now: float) -> bytes | None:
-        """Content must reach a rate over each window, and end soon after the connection's age."""
-        limits = self.limits
-        if now - self._began >= limits.age + limits.last_data:
-            return replies.TOO_OLD
-        elapsed = now - self._data_since
-        if elapsed < limits.data_window:
-            return None
-        octets = self.engine.buffered
-        if octets - self._data_octets < limits.data_rate * elapsed:
-            return replies.TOO_SLOW
-        self._data_since, self._data_octets = now, octets
-        return None
-
-    # ---- weight --------------------------------------------------------------------------------
+        return None if engine.closed else patience.next_look(now)
 
     def _watch_content(self) -> None:
         """Keep the sum of all content within its bound; content that comes beyond is cut."""
-        self._weigh(self.engine.buffered if self.engine.state is State.DATA else 0)
+        self.weigh(self.engine.buffered if self.engine.state is _DATA else 0)
         gate = self.door.gate
         if gate.inflight > gate.limits.inflight * 1.25:
             self.door.count("content_cut")
             self.engine.close(replies.NO_SPACE_LEFT)
-
-    def _weigh(self, octets: int) -> None:
-        self.door.gate.inflight += octets - self._weight
-        self._weight = octets
-
-
-def _reply(result: object, usual: bytes) -> bytes:
-    """What a hook gave, as a reply; a list is that of handle_EHLO."""
-    if result is None or result is MISSING:
-        return usual
-    if isinstance(result, list):
-        result = "\r\n".join(map(str, result))
-        return replies.checked(result, enhanced=False)
-    return replies.checked(result)
-
-
-_SERVE: dict[type, Callable[[SubmissionSession, Any], Step | None]] = {
-    events.HelloGiven: SubmissionSession._serve_hello,
-    events.LoginTried: SubmissionSession._serve_login,
-    events.TlsWanted: SubmissionSession._serve_tls,
-    events.SenderGiven: SubmissionSession._serve_sender,
-    events.RecipientGiven: SubmissionSession._serve_recipient,
-    events.ContentWanted: SubmissionSession._serve_content_wanted,
-    events.MessageGiven: SubmissionSession._serve_message,
-    events.CommandGiven: SubmissionSession._serve_command,
-    events.Penalty: SubmissionSession._serve_penalty,
-}

@@ -128,7 +128,7 @@ def _mail(engine: Engine, argument: bytes) -> Event | None:
     except ParameterError as error:
         engine.fail(error.reply)
     else:
-        return SenderGiven(sender=sender, parameters=found, typed=parameters.typed(rest))
+        return SenderGiven(sender=sender, parameters=found, typed=rest)
     return None
 
 
@@ -166,7 +166,7 @@ def _rcpt(engine: Engine, argument: bytes) -> Event | None:
         engine.fail(error.reply)
     else:
         recipient = RecipientPath(mailbox=mailbox, notify=notify, orcpt=orcpt)
-        return RecipientGiven(recipient=recipient, typed=parameters.typed(rest))
+        return RecipientGiven(recipient=recipient, typed=rest)
     return None
 
 

@@ -1,0 +1,172 @@
+"""Cost of taking one message in: CPU of the serving process, from the socket to the handler.
+
+A client in a process of its own holds some connections and sends pipelined transactions as fast as
+they are answered; the handler takes the message and does nothing. Run it with
+
+    python bench/stage_ingress.py [--messages 4000] [--connections 20] [--tls]
+
+and read milliseconds of CPU per message. The engine alone is measured beside it, without sockets.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import uvloop
+
+from relay.submission import tls
+from relay.submission.door import Door
+from relay.submission.engine import Engine
+from relay.submission.envelope import MailEnvelope, MailSession
+from relay.submission.events import ContentWanted, MessageGiven
+from relay.submission.limits import Gate, GateLimits
+from relay.submission.listener import Listener
+from relay.submission.options import SessionLimits, SessionOptions
+from relay.submission.session import SubmissionSession
+from relay.submission.verbs import VERBS
+
+ENVELOPE = b"MAIL FROM:<news@shop.test> SIZE=%d\r\nRCPT TO:<ann.%d@inbox.test>\r\nDATA\r\n"
+LINE = b"The quick brown fox jumps over the lazy dog, and over the others too. \r\n"
+OPTIONS = SessionOptions(hostname="bench.test", auth_required=False)
+LIMITS = SessionLimits(messages=1_000_000)
+
+
+class Sink:
+    """Takes messages."""
+
+    taken = 0
+
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+        self, _server: SubmissionSession, _session: MailSession, _envelope: MailEnvelope
+    ) -> str:
+        """Count one."""
+        self.taken += 1
+        return "250 2.0.0 Taken"
+
+
+def message(size: int) -> bytes:
+    """A mail of about `size` octets with a few dotted lines, ready for the wire."""
+    lines = [b"From: news@shop.test\r\nTo: ann@inbox.test\r\nSubject: News\r\n\r\n", b"..dot\r\n"]
+    lines += [LINE] * ((size - 80) // len(LINE))
+    return b"".join(lines) + b".\r\n"
+
+
+def read_replies(connection: socket.socket, buffer: bytearray, count: int) -> None:
+    """Read until `count` more reply lines came."""
+    while buffer.count(b"\n") < count:
+        data = connection.recv(65536)
+        if not data:
+            raise ConnectionError(bytes(buffer).decode())
+        buffer += data
+    buffer.clear()
+
+
+def talk(port: int, messages: int, body: bytes, trusted: str) -> None:
+    """Send messages over one connection."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if trusted:
+        context = ssl.create_default_context(cafile=trusted)
+        connection = context.wrap_socket(connection, server_hostname="localhost")
+    buffer = bytearray()
+    read_replies(connection, buffer, 1)
+    connection.sendall(b"EHLO client.test\r\n")
+    while b"250 HELP" not in buffer:
+        buffer += connection.recv(65536)
+    buffer.clear()
+    for number in range(messages):
+        connection.sendall(ENVELOPE % (len(body), number))
+        read_replies(connection, buffer, 3)
+        connection.sendall(body)
+        read_replies(connection, buffer, 1)
+    connection.close()
+
+
+def client(port: int, messages: int, connections: int, body: bytes, trusted: str) -> None:
+    """Send from several connections at a time."""
+    threads = [
+        threading.Thread(target=talk, args=(port, messages // connections, body, trusted))
+        for _ in range(connections)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+async def serve(size: int, messages: int, connections: int, *, secure: bool) -> tuple[float, float]:
+    """Milliseconds of CPU and of wall time per message."""
+    loop = asyncio.get_running_loop()
+    sink = Sink()
+    with tempfile.TemporaryDirectory() as directory, socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        ours = tls.load_or_create(Path(directory), "localhost") if secure else None
+        door = Door(sink, options=OPTIONS, limits=LIMITS, gate=Gate(GateLimits()))
+        listener = Listener(listening, door, implicit_tls=ours.context if ours else None)
+        listener.start()
+        process = multiprocessing.get_context("spawn").Process(
+            target=client,
+            args=(
+                listener.port,
+                messages,
+                connections,
+                message(size),
+                str(ours.certificate) if ours else "",
+            ),
+        )
+        process.start()
+        while not sink.taken:
+            await asyncio.sleep(0.001)
+        cpu, wall, first = time.process_time(), time.perf_counter(), sink.taken
+        await loop.run_in_executor(None, process.join)
+        taken = sink.taken - first
+        result = (time.process_time() - cpu) / taken, (time.perf_counter() - wall) / taken
+        await listener.stop()
+        if sink.taken != messages // connections * connections:
+            raise SystemExit(f"only {sink.taken} of {messages} messages came")
+    return result[0] * 1000, result[1] * 1000
+
+
+def engine_alone(size: int, messages: int) -> float:
+    """Milliseconds of CPU per message without sockets, tasks and handlers."""
+    engine = Engine(OPTIONS, LIMITS, VERBS)
+    body = message(size)
+    engine.feed(b"EHLO client.test\r\n")
+    engine.next_event()
+    engine.take_output()
+    began = time.process_time()
+    for number in range(messages):
+        for data in (ENVELOPE % (len(body), number), body):
+            engine.feed(data)
+            while (event := engine.next_event()) is not None:
+                content_wanted = type(event) is ContentWanted
+                engine.answer(b"354 Go on" if content_wanted else b"250 2.0.0 Fine")
+                if type(event) is MessageGiven and not event.content:
+                    raise SystemExit("a message came empty")
+            engine.take_output()
+    return (time.process_time() - began) / messages * 1000
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--connections", type=int, default=20)
+    parser.add_argument("--tls", action="store_true")
+    given = parser.parse_args()
+    print("size     engine   session  (ms of CPU per message)   wall ms")
+    for size in (4_096, 40_960):
+        alone = engine_alone(size, given.messages)
+        cpu, wall = uvloop.run(serve(size, given.messages, given.connections, secure=given.tls))
+        print(f"{size:<8} {alone:<8.4f} {cpu:<8.4f} {'':26} {wall:.4f}")
+
+
+if __name__ == "__main__":
+    main()
