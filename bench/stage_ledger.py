@@ -1,8 +1,10 @@
 """What folding costs: events per second and CPU per message, through the real fold into SQLite.
 
 Run `python -m bench.stage_ledger [deliveries]`. The mix: every delivery accepted and delivered or
-bounced, 5 % deferred once, 25 % opened, 6 % clicked; 4 spools, 50 campaigns, 2,000 recipient
-domains (half of the mail to the first ten), 4 tags, batches of 50 events, 20 batches per fold.
+bounced, 5 % deferred once, 25 % opened, 6 % clicked; 4 spools, 20 campaigns of 5 sending domains,
+2,000 recipient domains (half of the mail to the first ten), 4 tags, batches of 50 events, 20
+batches per fold. Outcomes come 1,500 messages after acceptances, so most rows are made in one fold
+and changed in another; hits come last.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from relay.ledger.fold import Folder
 from relay.spool.protocol import Batch
 
 SPOOLS = 4
+LAG = 1500
 BATCH = 50
 BATCHES_PER_FOLD = 20
 START = 1_790_000_000 * SECOND
@@ -33,13 +36,14 @@ TRANSCRIPT = "\n".join(f"step {n}: MAIL FROM, RCPT TO, 250 2.1.5 Ok" for n in ra
 
 def story(rng: random.Random, number: int, id_: int, at: int) -> Iterator[Event]:
     """Give the facts of one delivery."""
-    campaign = f"campaign-{rng.randrange(50)}"
+    number_of_campaign = rng.randrange(20)
+    campaign = f"campaign-{number_of_campaign}"
     domain_number = rng.randrange(10) if rng.random() < 0.5 else rng.randrange(2000)
     known: dict[str, Any] = {
         "delivery": id_,
         "message": id_,
         "account": 1,
-        "sending_domain": f"shop{rng.randrange(5)}.test",
+        "sending_domain": f"shop{number_of_campaign % 5}.test",
         "sending_domain_id": 7,
         "recipient": f"person{number}@inbox{domain_number}.test",
         "recipient_domain": f"inbox{domain_number}.test",
@@ -86,39 +90,44 @@ def story(rng: random.Random, number: int, id_: int, at: int) -> Iterator[Event]
         yield Event(kind=Kind.CLICKED, at=at + 90 * SECOND, hit=hit, **token)
 
 
-def batches(deliveries: int) -> Iterator[tuple[str, list[Batch]]]:
+def batches(deliveries: int) -> list[tuple[str, list[Batch]]]:
     """Give what the spools send, in turn, as the folds get it."""
     rng = random.Random(1)  # noqa: S311 - a repeatable load, no secret
     ids = [IdSource(n, clock=lambda: START) for n in range(SPOOLS)]
-    waiting: list[list[bytes]] = [[] for _ in range(SPOOLS)]
-    seqs = [0] * SPOOLS
-    late: list[tuple[int, bytes]] = []
+    timeline: list[tuple[int, int, bytes]] = []  # when it is sent, by which spool, what
     for number in range(deliveries):
         spool = number % SPOOLS
-        at = START + number * 1000
-        for event in story(rng, number, ids[spool].take(), at):
+        for event in story(rng, number, ids[spool].take(), START + number * 1000):
             if event.hit:
-                late.append((rng.randrange(SPOOLS), encode(event)))
+                timeline.append((deliveries + number, rng.randrange(SPOOLS), encode(event)))
             else:
-                waiting[spool].append(encode(event))
-        if len(late) > 20_000 or number == deliveries - 1:
-            for to, data in late:
-                waiting[to].append(data)
-            late.clear()
-        for s in range(SPOOLS):
-            size = BATCH * BATCHES_PER_FOLD
-            while len(waiting[s]) >= size or (number == deliveries - 1 and waiting[s]):
-                part, waiting[s] = waiting[s][:size], waiting[s][size:]
-                made = []
-                for i in range(0, len(part), BATCH):
-                    seqs[s] += 1
-                    made.append(Batch(seqs[s], tuple(part[i : i + BATCH])))
-                yield f"spool-{s}", made
+                lag = 0 if event.kind is Kind.ACCEPTED else LAG
+                timeline.append((number + lag, spool, encode(event)))
+    timeline.sort(key=lambda entry: entry[0])
+    made: list[tuple[str, list[Batch]]] = []
+    waiting: list[list[bytes]] = [[] for _ in range(SPOOLS)]
+    seqs = [0] * SPOOLS
+
+    def send(spool: int) -> None:
+        events, waiting[spool] = waiting[spool], []
+        many = []
+        for i in range(0, len(events), BATCH):
+            seqs[spool] += 1
+            many.append(Batch(seqs[spool], tuple(events[i : i + BATCH])))
+        made.append((f"spool-{spool}", many))
+
+    for _, spool, data in timeline:
+        waiting[spool].append(data)
+        if len(waiting[spool]) == BATCH * BATCHES_PER_FOLD:
+            send(spool)
+    for spool in range(SPOOLS):
+        send(spool)
+    return made
 
 
 async def measure(deliveries: int, url: str) -> None:
     """Fold everything and print the figures; making the events is not counted."""
-    prepared = list(batches(deliveries))
+    prepared = batches(deliveries)
     count = sum(len(batch.events) for _, many in prepared for batch in many)
     async with open_ledger(url) as ledger:
         folder = Folder(ledger)

@@ -9,6 +9,9 @@ mailing) adds nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
+
 from metrics import measures as m
 from metrics import sheet as names
 from metrics.durations import bucket_of
@@ -33,13 +36,33 @@ _GIVEN_UP = {
     _REJECTED: (m.REJECTED, names.REJECTION),
 }
 _FIRSTS = (
-    ("deferred_at", m.DEFERRED_MESSAGES),
-    ("opened_at", m.OPENED),
-    ("opened_human_at", m.OPENED_HUMAN),
-    ("clicked_at", m.CLICKED),
-    ("clicked_human_at", m.CLICKED_HUMAN),
-    ("unsubscribed_at", m.UNSUBSCRIBED),
-    ("complained_at", m.COMPLAINED),
+    m.DEFERRED_MESSAGES,
+    m.OPENED,
+    m.OPENED_HUMAN,
+    m.CLICKED,
+    m.CLICKED_HUMAN,
+    m.UNSUBSCRIBED,
+    m.COMPLAINED,
+)
+_firsts: Callable[[Fate], tuple[int, ...]] = attrgetter(
+    "deferred_at",
+    "opened_at",
+    "opened_human_at",
+    "clicked_at",
+    "clicked_human_at",
+    "unsubscribed_at",
+    "complained_at",
+)
+_intake: Callable[[Fate], tuple[int, ...]] = attrgetter("requested_at", "accepted_at")
+_outcome: Callable[[Fate], tuple[object, ...]] = attrgetter(
+    "final_at",
+    "final",
+    "category",
+    "reason",
+    "took_ms",
+    "later_at",
+    "later_category",
+    "later_reason",
 )
 
 
@@ -47,20 +70,45 @@ def count_fate(sheet: Sheet, fate: Fate, sign: int) -> None:
     """Add (or with sign -1 take back) what a delivery counts as a message."""
     if not fate.mailing:
         return
+    _count_intake(sheet, fate, sign)
+    _count_outcome(sheet, fate, sign)
+    for at, measure in zip(_firsts(fate), _FIRSTS, strict=True):
+        if at:
+            _count(sheet, fate, at, measure, sign)
+
+
+def count_change(sheet: Sheet, before: Fate, after: Fate) -> None:
+    """Add the difference between two fates of one delivery; the same as taking back and adding."""
+    if not before.mailing:
+        count_fate(sheet, after, +1)
+        return
+    if _intake(before) != _intake(after):
+        _count_intake(sheet, before, -1)
+        _count_intake(sheet, after, +1)
+    if _outcome(before) != _outcome(after):
+        _count_outcome(sheet, before, -1)
+        _count_outcome(sheet, after, +1)
+    for was, is_, measure in zip(_firsts(before), _firsts(after), _FIRSTS, strict=True):
+        if was != is_:
+            if was:
+                _count(sheet, before, was, measure, -1)
+            if is_:
+                _count(sheet, after, is_, measure, +1)
+
+
+def _count_intake(sheet: Sheet, fate: Fate, sign: int) -> None:
     if fate.requested_at:
         _count(sheet, fate, fate.requested_at, m.REQUESTED, sign)
         _sight(sheet, fate, fate.requested_at, m.REQUESTED, sign)
     if fate.accepted_at:
         _count(sheet, fate, fate.accepted_at, m.ACCEPTED, sign)
+
+
+def _count_outcome(sheet: Sheet, fate: Fate, sign: int) -> None:
     if fate.final:
         _count_final(sheet, fate, sign)
     if fate.later_at:
         _count_later(sheet, fate, sign)
-    if fate.deferrals or fate.opens or fate.clicks or fate.unsubscribes or fate.complaints:
-        for name, measure in _FIRSTS:
-            at: int = getattr(fate, name)
-            if at:
-                _count(sheet, fate, at, measure, sign)
 
 
 def _count_final(sheet: Sheet, fate: Fate, sign: int) -> None:

@@ -81,7 +81,9 @@ class Event(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     tracked: str = ""  # of an accepted message: "opens", "clicks", "opens clicks" or ""
     skipped: str = ""  # why an accepted message that should be tracked is not
     transcript: str = ""  # what was said at the last attempt, one line per step
-    scope: str = ""  # how far this fact suppresses its recipient: account, domain, campaign; "": not
+    scope: str = (
+        ""  # how far this fact suppresses its recipient: account, domain, campaign; "": not
+    )
     hit: Hit | None = None
 
 

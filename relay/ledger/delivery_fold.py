@@ -7,11 +7,12 @@ those of mailings that are new.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from metrics.contribution import count_event, count_fate, result_of
+from metrics.contribution import count_change, count_event, count_fate, result_of
 from metrics.events import Event, Kind
 from metrics.fate import HITS, NUMBER, OPENING, Fate, merge
 from metrics.hits import Circumstances, Classifier, Nature, Verdict
@@ -63,7 +64,7 @@ class DeliveryFold:
         fate = known.fate or Fate(known.id)
         mailing, opener = known.mailing, None
         crowded = mailing is not None and fate.opens + fate.clicks > HITS_TOGETHER
-        count_fate(self._sheet, fate, -1)
+        before = copy(fate)
         for fact in facts:
             merge(fate, fact.event)
         uncounted: Sequence[Stored] = ()  # parked so far
@@ -87,7 +88,7 @@ class DeliveryFold:
         if mailing:
             for event in (*(stored.event for stored in uncounted), *events):
                 self._first(mailing, event)
-        count_fate(self._sheet, fate, +1)
+        count_change(self._sheet, before, fate)
         self._changes.fate(fate, new=known.fate is None, opener=opener)
 
     def fold_outlived(self, late: Sheet, facts: Sequence[Fact]) -> None:

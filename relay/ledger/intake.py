@@ -8,10 +8,12 @@ producer's bug.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from metrics.events import Event, decode
 from relay.spool.protocol import Batch
@@ -23,6 +25,7 @@ _TEXTS = (
     "sending_domain", "recipient", "recipient_domain", "provider", "campaign", "template",
     "category", "reason", "message_id", "subject", "sender", "tracked", "skipped", "node",
 )  # fmt: skip
+_texts_of: Callable[[Event], tuple[str, ...]] = attrgetter(*_TEXTS)
 
 
 class Fact(NamedTuple):
@@ -64,26 +67,36 @@ def _checked(event: Event) -> Event:
     ids = (event.delivery, event.message, event.account, event.sending_domain_id)
     if min(ids) < 0 or max(ids) > _LAST_ID:
         raise ValueError(f"an id of {ids} is not between 0 and 2**63 - 1")
-    joined = "".join([getattr(event, name) for name in _TEXTS])
-    if len(joined) <= _LONGEST and "\0" not in joined and not event.tags and event.hit is None:
-        return event
-    return _cleaned(event)
-
-
-def _cleaned(event: Event) -> Event:
-    """Cut and clean texts; most events with tags or hits come through unchanged."""
-    changes: dict[str, object] = {
-        name: _text(value)
-        for name in _TEXTS
-        if len(value := getattr(event, name)) > _LONGEST or "\0" in value
-    }
-    tags = tuple(dict.fromkeys(_text(tag.replace("\n", " ")) for tag in event.tags if tag))
-    if tags != event.tags:
-        changes["tags"] = tags
+    joined = "".join(_texts_of(event))
+    if len(joined) > _LONGEST or "\0" in joined:
+        event = _with_clean_texts(event)
+    if event.tags:
+        event = _with_clean_tags(event)
     hit = event.hit
     if hit is not None and (len(hit.url) > _LONGEST or "\0" in hit.url):
-        changes["hit"] = msgspec.structs.replace(hit, url=_text(hit.url))
-    return msgspec.structs.replace(event, **changes) if changes else event
+        return replace(event, hit=replace(hit, url=_text(hit.url)))
+    return event
+
+
+def _with_clean_texts(event: Event) -> Event:
+    changes = {
+        name: _text(value)
+        for name, value in zip(_TEXTS, _texts_of(event), strict=True)
+        if len(value) > _LONGEST or "\0" in value
+    }
+    return replace(event, **changes) if changes else event
+
+
+def _with_clean_tags(event: Event) -> Event:
+    """Take out empty and repeated tags and line ends: a row keeps its tags one per line."""
+    tags = event.tags
+    joined = "".join(tags)
+    plain = "\n" not in joined and "\0" not in joined and len(joined) <= _LONGEST
+    if plain and all(tags) and len(set(tags)) == len(tags):
+        return event
+    return replace(
+        event, tags=tuple(dict.fromkeys(_text(tag.replace("\n", " ")) for tag in tags if tag))
+    )
 
 
 def _text(value: str) -> str:

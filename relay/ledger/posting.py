@@ -5,19 +5,25 @@ Everything here adds to what is there; the order of postings does not matter.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import compress
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table
 
 from metrics.intervals import DAY, HOUR
-from metrics.measures import NAMES
-from metrics.sheet import Sheet, coarser
+from metrics.measures import NAMES, WIDTH
+from metrics.sheet import Cell, Sheet, coarser
 from relay.ledger import sealing, tables
 from relay.ledger.statements import Row, add_up, insert, run_many
 
-_QUARTERS = add_up(tables.quarters, ["start", "mailing"], NAMES)
-_HOURS = add_up(tables.hours, ["start", "mailing"], NAMES)
-_DAYS = add_up(tables.days, ["start", "mailing"], NAMES)
-_FACETS = add_up(tables.facets, ["facet", "start", "mailing", "value"], NAMES)
-_CARRIED = add_up(tables.carried, ["facet", "start", "mailing", "value"], NAMES)
+K = TypeVar("K", bound=tuple[Any, ...])
+TIME_KEYS = ("start", "mailing")
+FACET_KEYS = ("facet", "start", "mailing", "value")
+_COLUMNS = tuple(range(WIDTH))
+_WORTH_A_STATEMENT = 16  # rows of one shape; fewer go with the full width
 _DURATIONS = add_up(tables.durations, ["start", "mailing", "bucket"], ["count"])
 _COUNTERS = add_up(tables.counters, ["name", "sending_domain", "label"], ["value"])
 _SIGHTINGS = insert(
@@ -29,13 +35,14 @@ _STALE = insert(tables.stale, ["measure", "start", "mailing"]) + " ON CONFLICT D
 def post(connection: Connection, sheet: Sheet) -> None:
     """Add a sheet to every cube it touches."""
     quarters = sheet.time_cells()
-    for statement, cells in (
-        (_QUARTERS, quarters),
-        (_HOURS, coarser(quarters, HOUR)),
-        (_DAYS, coarser(quarters, DAY)),
+    for table, cells in (
+        (tables.quarters, quarters),
+        (tables.hours, coarser(quarters, HOUR)),
+        (tables.days, coarser(quarters, DAY)),
     ):
-        run_many(connection, statement, _nonzero(cells))
-    run_many(connection, _FACETS, _nonzero(sealing.resolve(connection, sheet.facet_cells())))
+        add_cells(connection, table, TIME_KEYS, cells)
+    facets = sealing.resolve(connection, sheet.facet_cells())
+    add_cells(connection, tables.facets, FACET_KEYS, facets)
     run_many(connection, _DURATIONS, [(*key, n) for key, n in sorted(sheet.durations.items()) if n])
     run_many(connection, _SIGHTINGS, [key for key, n in sheet.seen.items() if n > 0])
     gone = {key[:3] for key, n in sheet.seen.items() if n < 0}
@@ -45,20 +52,39 @@ def post(connection: Connection, sheet: Sheet) -> None:
 
 def carry(connection: Connection, sheet: Sheet, checkable_from: int) -> None:
     """Remember what deliveries without a row count in cells that the sum check still looks at."""
-    rows: list[Row] = [
-        ("", start, mailing, "", *cell)
-        for (start, mailing), cell in sorted(sheet.time_cells().items())
+    cells = {
+        ("", start, mailing, ""): cell
+        for (start, mailing), cell in sheet.time_cells().items()
         if start >= checkable_from
-    ]
-    rows += [
-        (*key, *cell)
-        for key, cell in sorted(sheet.facet_cells().items())
-        if key[1] >= checkable_from
-    ]
-    run_many(connection, _CARRIED, rows)
+    }
+    cells |= {key: cell for key, cell in sheet.facet_cells().items() if key[1] >= checkable_from}
+    add_cells(connection, tables.carried, FACET_KEYS, cells)
 
 
-def _nonzero(
-    cells: dict[tuple[int, int], list[int]] | dict[tuple[str, int, int, str], list[int]],
-) -> list[Row]:
-    return [(*key, *cell) for key, cell in sorted(cells.items()) if any(cell)]
+def add_cells(
+    connection: Connection, table: Table, keys: tuple[str, ...], cells: Mapping[K, Cell]
+) -> None:
+    """Add cells to a cube, naming only the columns that are not zero.
+
+    Most cells of a fold have the same few: naming all would triple the cost of a cell.
+    """
+    shapes: dict[tuple[int, ...], list[Row]] = {}
+    for key in sorted(cells):
+        cell = cells[key]
+        shape = tuple(compress(_COLUMNS, cell))
+        if shape:
+            shapes.setdefault(shape, []).append((*key, *cell))
+    wide: list[Row] = []
+    ahead = len(keys)
+    for shape, rows in shapes.items():
+        if len(rows) < _WORTH_A_STATEMENT:
+            wide += rows
+            continue
+        pick = itemgetter(*range(ahead), *(ahead + column for column in shape))
+        run_many(connection, _adding(table, keys, shape), list(map(pick, rows)))
+    run_many(connection, _adding(table, keys, _COLUMNS), wide)
+
+
+@lru_cache(256)
+def _adding(table: Table, keys: tuple[str, ...], shape: tuple[int, ...]) -> str:
+    return add_up(table, keys, [NAMES[column] for column in shape])

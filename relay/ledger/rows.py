@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,7 @@ _EVENT = insert(events, ["delivery", "at", "kind", "nature", "platform", "body"]
 _JUDGE = update(events, ["nature", "platform"])
 _FATES_OF = f"SELECT {', '.join(_FATE)} FROM deliveries WHERE id IN"  # noqa: S608 - names only
 _EVENTS_OF = "SELECT delivery, id, nature, platform, body FROM events WHERE delivery IN"
+_description_of: Callable[[Event], Row] = attrgetter(*_DESCRIBED)
 _NO_DESCRIPTION: Row = (0, "", "", "", "", 0, "", "", "")
 
 
@@ -65,7 +67,7 @@ class RowChanges:
     def fate(self, fate: Fate, *, new: bool, opener: Event | None) -> None:
         """Write a delivery's row; `opener` is the event that opened it in this fold."""
         merged = msgspec.structs.astuple(fate)
-        described = _description(opener) if opener else _NO_DESCRIPTION
+        described = _description_of(opener) if opener else _NO_DESCRIPTION
         if new:
             self._new.append((*merged, *described))
             return
@@ -80,10 +82,6 @@ class RowChanges:
         run_many(connection, _MERGE, self._merged)
         run_many(connection, _DESCRIBE, self._described)
         run_many(connection, _JUDGE, self._judged)
-
-
-def _description(opener: Event) -> Row:
-    return tuple(getattr(opener, name) for name in _DESCRIBED)
 
 
 def load_fates(connection: Connection, ids: Iterable[int]) -> dict[int, Fate]:
