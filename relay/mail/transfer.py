@@ -9,13 +9,12 @@ Leaves to others: charsets, and what to do about a defect.
 
 import binascii
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of raw bytes."""
 
     start: int

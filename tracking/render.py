@@ -1,0 +1,92 @@
+"""A message for one recipient: the plan's holes filled with this delivery's tokens.
+
+Guarantees: with both switches on every hole is filled; a switch that is off at departure gives
+its holes their original bytes back, so tracking can only become less than the plan. The bytes
+joined are the message again, changed nowhere else.
+Leaves to others: headers, signing, and whether tracking is still allowed.
+"""
+
+from collections.abc import Iterable
+
+from relay.mail.transfer import decode_base64, encode_base64
+from tracking.plan import Plan
+from tracking.splice import CLICK, PIXEL, REMOVE, Hole
+from tracking.tokens import Identity, Kind, Mint
+
+
+class HostMismatchError(ValueError):
+    """The mint makes tokens for another host than the plan's URLs name."""
+
+
+def render(
+    message: bytes,
+    plan: Plan,
+    mint: Mint | None,
+    identity: Identity,
+    *,
+    opens: bool,
+    clicks: bool,
+) -> list[bytes]:
+    """Give the pieces of the message for this delivery; the caller joins them.
+
+    Without a mint, with both switches off, or under a plan that skips, that is the message
+    itself. Raises HostMismatchError if the mint's host is not the plan's.
+    """
+    if mint is None or plan.skipped or not (opens or clicks):
+        return [message]
+    if mint.host != plan.host:
+        raise HostMismatchError(f"tokens for {mint.host!r}, URLs for {plan.host!r}")
+    heads: list[bytes] = []
+    if clicks:
+        heads = mint.heads(Kind.CLICK, identity, list(enumerate(plan.links)))
+    pixel = b""
+    if opens and plan.has_pixel:
+        pixel = mint.heads(Kind.OPEN, identity, ((0, b""),))[0]
+    if not plan.parts:
+        return _filled(message, plan.holes, 0, len(message), heads, pixel)
+    pieces: list[bytes] = []
+    at = 0
+    holes = list(plan.holes)
+    for part in plan.parts:
+        before = [hole for hole in holes if hole.start < part.start]
+        holes = holes[len(before) :]
+        pieces += _filled(message, before, at, part.start, heads, pixel)
+        pieces += _encoded(message[part.start : part.end], part.holes, part.width, heads, pixel)
+        at = part.end
+    pieces += _filled(message, holes, at, len(message), heads, pixel)
+    return pieces
+
+
+def _filled(
+    data: bytes, holes: Iterable[Hole], at: int, stop: int, heads: list[bytes], pixel: bytes
+) -> list[bytes]:
+    """Give data[at:stop] in pieces, with the holes filled for which there is a head."""
+    pieces: list[bytes] = []
+    for hole in holes:
+        kind = hole.kind
+        if kind == CLICK:
+            if not heads:
+                continue
+            pieces += (data[at : hole.start], hole.before, heads[hole.link], hole.after)
+        elif kind == PIXEL:
+            if not pixel:
+                continue
+            pieces += (data[at : hole.start], hole.before, pixel, hole.after)
+        elif kind == REMOVE and heads is not None:
+            pieces.append(data[at : hole.start])
+        at = hole.end
+    pieces.append(data[at:stop])
+    return pieces
+
+
+def _encoded(
+    raw: bytes, holes: list[Hole], width: int, heads: list[bytes], pixel: bytes
+) -> list[bytes]:
+    """Encode a base64 part anew; line ends behind its data stay as they are."""
+    data, _ = decode_base64(raw)
+    filled = _filled(data, holes, 0, len(data), heads, pixel)
+    if len(filled) == 1:
+        return [raw]
+    lead = raw[: len(raw) - len(raw.lstrip(b"\r\n"))]
+    end = raw[len(raw.rstrip(b"\r\n")) :]
+    return [lead, encode_base64(b"".join(filled), width), end]

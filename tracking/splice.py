@@ -1,0 +1,182 @@
+"""Where new bytes go in the raw part, so that its transfer encoding and lines stay valid.
+
+Guarantees: a hole covers exactly the raw bytes of the replaced value (nothing for the pixel, which
+is an insertion); what is put in keeps quoted-printable lines within 76 characters, with soft
+breaks only inside the hole (RFC 2045 6.7), and the lines of 7bit and 8bit parts within 998
+octets (RFC 5322 2.1.1), or says that it cannot. Both hold as well for links without pixel and
+for the pixel without links, since either may be taken back at departure.
+Leaves to others: what is replaced and why (`plan.py`), and the filling in (`render.py`).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from relay.mail.transfer import Decoded
+from tracking.tokens import HEAD_SIZE
+
+MAX_LINE = 998
+QP_LINE = 76
+_SOFT = b"=\r\n"
+
+REMOVE, CLICK, PIXEL = 0, 1, 2
+
+
+class Hole(msgspec.Struct, frozen=True, array_like=True):
+    """One replaced range: `before`, the token's head and `after` stand for bytes start to end.
+
+    Offsets count in the message, for base64 parts in the decoded part. `link` is the link index
+    of a click; a hole that only removes has neither head nor bytes.
+    """
+
+    kind: int
+    start: int
+    end: int
+    link: int
+    before: bytes
+    after: bytes
+
+
+class Edit(NamedTuple):
+    """A wanted replacement in the decoded part, before its place in the raw bytes is known."""
+
+    kind: int
+    start: int
+    end: int
+    link: int
+    before: bytes
+    after: bytes
+
+
+def holes(decoded: Decoded, edits: Sequence[Edit], offset: int) -> list[Hole] | None:
+    """Give the holes of a part whose raw bytes begin at `offset` of the message.
+
+    `edits` stand in rising order without overlap. None: a line would become too long.
+    """
+    if decoded.encoding == "base64":
+        return [Hole(*edit) for edit in edits]
+    if decoded.encoding == "quoted-printable":
+        return _quoted_printable(decoded, edits, offset)
+    if not _lines_fit(decoded.raw, edits):
+        return None
+    return [
+        Hole(kind, start + offset, end + offset, link, before, after)
+        for kind, start, end, link, before, after in edits
+    ]
+
+
+def _size(edit: Edit) -> int:
+    return 0 if edit.kind == REMOVE else len(edit.before) + HEAD_SIZE + len(edit.after)
+
+
+def _lines_fit(raw: bytes, edits: Sequence[Edit]) -> bool:
+    """Say whether every changed line stays within the limit, with and without the pixel."""
+    clicks = [edit for edit in edits if edit.kind != PIXEL]
+    pixels = [edit for edit in edits if edit.kind == PIXEL]
+    return (
+        _longest(raw, edits) <= MAX_LINE
+        and (not pixels or _longest(raw, pixels) <= MAX_LINE)
+        and (not pixels or _longest(raw, clicks) <= MAX_LINE)
+    )
+
+
+def _longest(raw: bytes, edits: Sequence[Edit]) -> int:
+    longest = length = 0
+    end = -1
+    for edit in edits:
+        if end >= 0 and raw.find(b"\n", end, edit.start) < 0:
+            length += edit.start - end + _size(edit)
+        else:
+            if end >= 0:
+                longest = max(longest, length + _rest(raw, end))
+            length = edit.start - (raw.rfind(b"\n", 0, edit.start) + 1) + _size(edit)
+        end = edit.end
+    return max(longest, length + _rest(raw, end)) if end >= 0 else 0
+
+
+def _rest(raw: bytes, at: int) -> int:
+    """Give how many octets follow on this line."""
+    end = raw.find(b"\r\n", at)
+    return (len(raw) if end < 0 else end) - at
+
+
+# ------------------------------------------------------------------------- quoted-printable
+
+
+def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> list[Hole] | None:
+    raw = decoded.raw
+    spans = [decoded.raw_span(edit.start, edit.end) for edit in edits]
+    placed: list[Hole] = []
+    column = 0  # behind the last replaced link, on the line as it will be
+    end = -1  # raw offset behind the last replaced link
+    for number, edit in enumerate(edits):
+        start, stop = spans[number]
+        if edit.kind == PIXEL:
+            line = raw.rfind(b"\n", 0, start) + 1
+            if start - line > QP_LINE - 1 and _rest(raw, start) == 0:
+                return None  # no room for the "=" before it
+            before, after = _pixel(edit)
+            placed.append(Hole(PIXEL, start + offset, stop + offset, 0, before, after))
+            continue
+        if end >= 0 and raw.find(b"\n", end, start) < 0:
+            column += start - end
+        else:
+            column = start - (raw.rfind(b"\n", 0, start) + 1)
+        end = stop
+        if edit.kind == REMOVE:
+            placed.append(Hole(REMOVE, start + offset, stop + offset, 0, b"", b""))
+            continue
+        rest = _rest(raw, stop)
+        for later in range(number + 1, len(edits)):
+            if edits[later].kind != PIXEL:
+                rest = min(rest, spans[later][0] - stop)
+                break
+        before, after, column = _laid_out(edit, column, rest)
+        placed.append(Hole(CLICK, start + offset, stop + offset, edit.link, before, after))
+    return placed
+
+
+def _laid_out(edit: Edit, column: int, rest: int) -> tuple[bytes, bytes, int]:
+    """Break a link's bytes into lines that leave room for the rest of the last one."""
+    whole = column + _size(edit)
+    if whole + rest < QP_LINE:
+        return edit.before, edit.after, whole
+    before, column = _wrapped(edit.before, column)
+    if column + HEAD_SIZE >= QP_LINE:
+        before += _SOFT
+        column = 0
+    after, column = _wrapped(edit.after, column + HEAD_SIZE)
+    if column + rest >= QP_LINE:
+        after += _SOFT
+        column = 0
+    return before, after, column
+
+
+def _wrapped(text: bytes, column: int) -> tuple[bytes, int]:
+    """Break text so that no line has more than 75 characters and the break's "="."""
+    if column + len(text) < QP_LINE:
+        return text, column + len(text)
+    lines: list[bytes] = []
+    at = 0
+    room = max(0, QP_LINE - 1 - column)
+    while len(text) - at > room:
+        cut = at + room
+        escape = text.rfind(b"=", max(at, cut - 2), cut)
+        if escape >= 0:
+            cut = escape  # an escape stays in one piece
+        lines.append(text[at:cut])
+        at = cut
+        room = QP_LINE - 1
+    lines.append(text[at:])
+    return _SOFT.join(lines), len(text) - at
+
+
+def _pixel(edit: Edit) -> tuple[bytes, bytes]:
+    """Give the pixel lines of its own, so that it fits with the links changed or not."""
+    before, column = _wrapped(edit.before.replace(b"=", b"=3D"), 0)
+    if column + HEAD_SIZE >= QP_LINE:
+        before += _SOFT
+        column = 0
+    after, _ = _wrapped(edit.after.replace(b"=", b"=3D"), column + HEAD_SIZE)
+    return _SOFT + before, after + _SOFT
