@@ -9,7 +9,7 @@ temporary status is soft, and final only where the text says the address does no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -38,6 +38,9 @@ _PROVIDERS: Final = (
     ("docomo", ("docomo.ne.jp",)),
     ("kddi", ("ezweb", "au.com", "kddi")),
 )
+MAX_SPECIFIC: Final = 1600  # longer texts are whole notices
+_NOT_ADDRESS: Final = frozenset({"2.0", "2.1"})
+_PRECISE: Final = frozenset("1.1 1.2 1.3 1.6 1.10 2.2 2.3 3.4 4.7".split())
 _NOT_FAILED: Final = frozenset({"delivered", "relayed", "expanded"})
 
 
@@ -55,6 +58,15 @@ def printable(text: str, limit: int = MAX_DIAGNOSTIC) -> str:
     return _CONTROL.sub(" ", text[: limit * 2]).strip()[:limit]
 
 
+def _is_precise(status: str) -> bool:
+    return status[2:] in _PRECISE
+
+
+def _agreed(code: int, status: str) -> int:
+    """Let the status of a report decide whether a failure is final: a number in a text may be anything."""
+    return 0 if code and status[:1] == "5" and code < 500 else code
+
+
 def _replies(text: str) -> Sequence[str]:
     """Give the SMTP reply a text quotes, if it does, then the text: boilerplate around it misleads."""
     found = _QUOTED.search(text)
@@ -66,16 +78,24 @@ def weigh(texts: Iterable[str], status: str, provider: str) -> tuple[Judgement, 
     first: Judgement | None = None
     code, enhanced = 0, status
     for text in (reply for text in texts if text for reply in _replies(text)):
+        if first is not None and len(text) > MAX_SPECIFIC and _is_precise(status):
+            break  # a whole notice does not speak against a code that names the fault
         said, found = codes_in(text)
         code = code or said
         if not enhanced or enhanced.endswith(".0.0"):
             enhanced = found or enhanced
-        judged = classify(said or code, found or enhanced, text, provider=provider)
+        judged = classify(_agreed(said or code, status), found or enhanced, text, provider=provider)
         if not _UNSURE.match(judged.rule):
             return judged, code, enhanced
         if first is None or first.klass == "other":
             first = judged
-    return first or classify(code, enhanced, "", provider=provider), code, enhanced
+    return first or classify(_agreed(code, status), enhanced, "", provider=provider), code, enhanced
+
+
+def _remember(texts: Iterable[str], seen: list[str]) -> Iterator[str]:
+    for text in texts:
+        seen.append(text)
+        yield text
 
 
 def failure(
@@ -88,19 +108,23 @@ def failure(
     action: str = "",
     remote_mta: str = "",
     message_id: str = "",
+    stage: str = "",
 ) -> Record:
     """Make the record of a recipient that a report says something about.
 
     `diagnostic` is the most specific text; `vaguer` ones are drawn only while nothing sure was said.
     """
     provider = provider_of(remote_mta, recipient.rpartition("@")[2], diagnostic)
-    judged, code, enhanced = weigh(chain((diagnostic,), vaguer), status, provider)
+    seen: list[str] = []
+    judged, code, enhanced = weigh(_remember(chain((diagnostic,), vaguer), seen), status, provider)
     if action in _NOT_FAILED:
         category, reason = Category.NOT_BOUNCE, "delivered"
     else:
         category, reason = Category(judged.category), judged.reason
         if action == "delayed" or (status[:1] == "4" and reason not in ("userunknown", "hasmoved")):
             category = Category.SOFT
+    if reason == "userunknown" and stage != "rcpt" and code == 550 and enhanced[2:] in _NOT_ADDRESS:
+        reason = "filtered"  # "unknown user", but not at RCPT and not under an address code: a filter speaks
     return Record(
         recipient=recipient,
         original_recipient=original,
@@ -111,7 +135,7 @@ def failure(
         code=code,
         action=action,
         original_message_id=message_id,
-        diagnostic=printable(diagnostic),
+        diagnostic=printable(diagnostic or next((t for t in seen if t.strip()), "")),
         remote_mta=printable(remote_mta, 255),
         provider=provider,
         rule=judged.rule,

@@ -66,6 +66,9 @@ def _report_fields(mail: Mail) -> Fields:
 
 def _copied(mail: Mail) -> Fields:
     part = mail.first(*COPY_TYPES)
+    if part is None:  # a copy of another type: the part behind the report, if it begins like a header
+        behind = [n for n, p in enumerate(mail.parts) if p.media_type == FEEDBACK_TYPE]
+        part = mail.parts[behind[0] + 1] if behind and len(mail.parts) > behind[0] + 1 else None
     if part is None:
         return Fields("")
     fields, rest = split(part.text.lstrip("\n").encode("utf-8", "replace"))
@@ -99,7 +102,7 @@ def read_feedback(mail: Mail) -> tuple[tuple[Record, ...], Returned]:
 
 def _recipients(mail: Mail, said: Fields, copied: Fields) -> list[str]:
     """Find who complained: the report's own fields, then the copied header, unfolded."""
-    named = [addresses.find(v) for v in said.all("original-rcpt-to") + said.all("removal-recipient")]
+    named = [addresses.find(v) for v in said.all("original-rcpt-to") + said.all("removal-recipient") + said.all("original-recipient")]
     kept = _visible(named)
     if kept:
         return kept

@@ -26,6 +26,7 @@ _DAEMON = re.compile(
     r"|system administrator|message delivery|majordomo-owner|mdaemon|smtp_gateway|imss@|microsoftexchange[0-9a-f]{20}"
     r"|(?:^|[<\"\s])(?:bounces?|bounced|ndr|mta|mailadmin|mailmaster|exchange-?admin|double-bounce|mail-?returned)@"
 )
+_DIALOGUE = re.compile(r"^[ \t<>]*5\d\d[ -](?:5\.\d\.\d|<)|>>> ?rcpt to|<<< ?5\d\d|smtp error|said: ?5\d\d|\b5[05]\d 5\.\d\.\d", re.MULTILINE)
 _SUBJECTS: Final = folded(
     """undeliver; delivery status; delivery-status; delivery fail; delivery report; delivery problem; delivery error; delivery notif; delivery delay
     delivery has; failure notice; failure notif; failure delivery; failed delivery; mail delivery; returned mail; mail returned; returning message
@@ -86,7 +87,10 @@ def reporter(fields: Fields, text: str) -> str:
         return ""
     if not (daemon or subjected or null_path):
         return ""
-    opened = _any(_OPENINGS, fold(text[:LOOK]))
+    words = fold(text[:LOOK])
+    opened = _any(_OPENINGS, words) or _DIALOGUE.search(words) is not None
+    if "report-type=delivery-status" in fields.get("content-type").replace('"', "").lower():
+        return "a delivery report by its type"
     if daemon and (subjected or opened):
         return "a mail system's name and words"
     if subjected and (opened or null_path):

@@ -26,7 +26,7 @@ _LEAD = re.compile(
     re.MULTILINE | re.I,
 )
 _LABEL = re.compile(
-    r"(?:^|[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to|email address|e-mail address|address|user"
+    r"(?:^|(?<!rcpt)[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to|email address|e-mail address|address|user"
     r"|destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca|\u6536\u4ef6\u4eba|\u6536\u4ef6\u5730\u5740|\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba)"
     rf"(?:[ \t]*[:=\uff1a][ \t]*|[ \t]+is[ \t]+)[<\"'(\[]{{0,2}}(?:smtp:|rfc822;[ \t]*)?{_A}",
     re.I | re.MULTILINE,
@@ -109,8 +109,29 @@ def _labelled(text: str, hidden: frozenset[str]) -> list[Said]:
 
 
 def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:
-    hits = [(m["a"] or m["b"], m.start()) for m in _DIALOGUE.finditer(text)]
-    return _collect(text, hits, hidden, start_at_line=True)
+    """Read addresses out of an SMTP transcript, each with the replies around it."""
+    out: dict[str, Said] = {}
+    hits = list(_DIALOGUE.finditer(text))
+    for number, match in enumerate(hits):
+        address = addresses.clean(match["a"] or match["b"])
+        if not address or address.lower() in hidden:
+            continue
+        if match["a"]:  # RCPT TO: the reply comes behind it
+            about = _block(text, match.start(), hits[number + 1].start() if number + 1 < len(hits) else len(text))
+        else:  # a reply that names the address: this line, and the raw reply it was made from
+            about = _line_and_raw(text, match.start())
+        said = out.setdefault(address.lower(), Said(address))
+        said.about = (said.about + " " + about)[:MAX_ABOUT]
+    return list(out.values())
+
+
+def _line_and_raw(text: str, place: int) -> str:
+    end = text.find("\n", place)
+    start = text.rfind("\n", 0, max(place, 0))
+    before = text.rfind("\n", 0, max(start, 0)) + 1
+    raw = text[before:start].lstrip() if start > 0 else ""
+    line = text[place : end if end >= 0 else len(text)][:MAX_ABOUT]
+    return f"{line} {raw[3:]}" if raw.startswith("<<<") else line
 
 
 def _sentences(text: str, hidden: frozenset[str]) -> list[Said]:

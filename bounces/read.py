@@ -28,6 +28,10 @@ MAX_NOTICE: Final = 32 * 1024
 MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deeper
 
 _UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.I)
+_VERP = re.compile(r"[+-]([^\s+=@<>]{1,64})=([\w-]+(?:\.[\w-]+)+)@")
+_QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
+_FIELD_LINE = re.compile(r"^(?:Received|Return-Path|From|To|Date|Subject|Message-ID):[ \t]", re.I | re.MULTILINE)
+_STATUS_BEGINS = re.compile(r"^[ \t>]{0,4}(?:reporting-mta|final-recipient|original-recipient)[ \t]*:", re.I | re.MULTILINE)
 _CLOSED: Final = ("no longer in use", "no longer active", "been deactivated", "mailbox is closed", "mailbox has been closed", "no longer exists", "no longer monitored and")
 _MDN_TYPE: Final = "message/disposition-notification"
 _NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.I)
@@ -48,6 +52,7 @@ def _read(mail: Mail, depth: int) -> Report:
     status = read_status(status_part.text) if status_part is not None else None
     if status is None and STATUS_LINE.search(notice) and (depth or reporter(mail.fields, notice)):
         status = read_status(notice)  # the boundaries are gone, the fields are still there
+        notice = notice[: _STATUS_BEGINS.search(notice).start()]  # type: ignore[union-attr]  # a line of it was found
     if status is not None:
         report = _from_status(mail, status, notice, copy)
         if report is not None:
@@ -60,22 +65,23 @@ def _read(mail: Mail, depth: int) -> Report:
         return _receipt(mail, receipt)
     why = reporter(mail.fields, notice)
     if why or status_part is not None or receipt is not None:
-        report = _from_prose(mail, notice, copy, why or "status part") or _inside_copy(copy, depth)
-        if report is not None:
-            return report
-    return _not_a_bounce(mail, notice, depth)
+        return _from_prose(mail, notice, copy, why or "status part", depth)
+    return _not_a_bounce(mail, notice)
 
 
 def _inside_copy(copy: str, depth: int) -> Report | None:
     """Read a bounce that a mail system wrote below its own words, as text."""
     if depth >= MAX_INSIDE or not copy:
         return None
-    start = copy.find("\n") + 1 if copy[:5] in ("From ", "-----") else 0
-    report = _read(take_apart(copy[start:].encode("utf-8", "replace")), depth + 1)
-    return report if report.kind is Kind.BOUNCE else None
+    bare = _QUOTE_MARK.sub("", copy)
+    start = _FIELD_LINE.search(bare)
+    if start is None:
+        return None
+    report = _read(take_apart(bare[start.start() :].encode("utf-8", "replace")), depth + 1)
+    return report if report.kind is Kind.BOUNCE and any(r.recipient for r in report.records) else None
 
 
-def _not_a_bounce(mail: Mail, notice: str, depth: int) -> Report:
+def _not_a_bounce(mail: Mail, notice: str) -> Report:
     answer = answering(mail.fields, notice)
     sender = addresses.find(mail.fields.get("from"))
     if answer:
@@ -86,12 +92,16 @@ def _not_a_bounce(mail: Mail, notice: str, depth: int) -> Report:
         return Report(kind=Kind.AUTOREPLY, records=(record,), why=answer, truncated=mail.truncated)
     if _UNSUBSCRIBE.match(unword(mail.fields.get("subject"))) and len(notice) < 2000:
         return Report(kind=Kind.UNSUBSCRIBE, why="subject", truncated=mail.truncated)
-    inner = mail.first("message/rfc822")
-    if inner is not None and depth < MAX_INSIDE and len(notice) < MAX_NOTICE and _is_wrapper(mail):
-        report = _read(take_apart(inner.body), depth + 1)
-        if report.kind is Kind.BOUNCE:
-            return report
     return Report(kind=Kind.OTHER, why="nothing recognised", truncated=mail.truncated)
+
+
+def _inside_part(mail: Mail, depth: int) -> Report | None:
+    """Read a bounce that a gateway wrapped as an attached mail."""
+    inner = mail.first("message/rfc822")
+    if inner is None or depth >= MAX_INSIDE:
+        return None
+    report = _read(take_apart(inner.body), depth + 1)
+    return report if report.kind is Kind.BOUNCE and any(r.recipient for r in report.records) else None
 
 
 def _closed_mailbox(notice: str, sender: str) -> Record | None:
@@ -102,11 +112,6 @@ def _closed_mailbox(notice: str, sender: str) -> Record | None:
     return Record(
         recipient=addresses.find(notice[:1000]) or sender, category=Category.SOFT, reason="suspend", klass="mailbox-disabled", rule="auto-reply-closed"
     )
-
-
-def _is_wrapper(mail: Mail) -> bool:
-    """Tell whether a mail is a gateway's wrapping of another: a system's name, not a person's forward."""
-    return bool(reporter(mail.fields, "delivery failed"))
 
 
 def _notice_text(mail: Mail) -> str:
@@ -156,9 +161,15 @@ def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> 
         original="" if original.lower() == recipient.lower() else original,
         status=group.status,
         action=group.action,
+        stage=_stage(group.diagnostic, notice),
         remote_mta=group.remote_mta or status.reporting_mta,
         message_id=returned.message_id,
     )
+
+
+def _stage(*texts: str) -> str:
+    """Say `rcpt` where a text shows that the refusal answered RCPT."""
+    return "rcpt" if any("rcpt" in text.lower() for text in texts) else ""
 
 
 def _vaguer(recipient: str, notice: str) -> Iterator[str]:
@@ -178,11 +189,15 @@ def _receipt(mail: Mail, part: Part) -> Report:
     return Report(kind=Kind.NOTICE, records=(record,), why="read receipt", truncated=mail.truncated)
 
 
-def _from_prose(mail: Mail, notice: str, copy: str, why: str) -> Report | None:
+def _from_prose(mail: Mail, notice: str, copy: str, why: str, depth: int) -> Report:
     returned = read_returned(mail, copy)
     said = _recipients(mail, notice, returned)
     if not said:
-        return None
+        inside = _inside_part(mail, depth) or _inside_copy(copy, depth)
+        if inside is not None:
+            return inside
+    if not said:
+        said = _last_resort(mail, returned) or [Said("", notice)]
     subject = unword(mail.fields.get("subject"))
     records = tuple(
         failure(
@@ -190,6 +205,7 @@ def _from_prose(mail: Mail, notice: str, copy: str, why: str) -> Report | None:
             one.about,
             (_lines_with(one.recipient, notice), notice, subject),
             original=one.original,
+            stage=_stage(one.about, notice),
             message_id=returned.message_id,
         )
         for one in said
@@ -208,10 +224,20 @@ def _recipients(mail: Mail, notice: str, returned: Returned) -> list[Said]:
     said = read_notice(notice, strangers=strangers).said
     if said:
         return said
-    for text in (unword(mail.fields.get("subject")), returned.to):
-        named = [a for a in addresses.find_all(text) if a.lower() not in strangers]
-        if len(named) == 1:
-            return [Said(named[0])]
+    named = [a for a in addresses.find_all(unword(mail.fields.get("subject"))) if a.lower() not in strangers]
+    return [Said(named[0])] if len(named) == 1 else []
+
+
+def _last_resort(mail: Mail, returned: Returned) -> list[Said]:
+    """Take the one recipient of the returned copy, or the one a return path of the VERP kind names."""
+    sender = addresses.find(returned.sender).lower()
+    named = [a for a in addresses.find_all(returned.to) if a.lower() != sender]
+    if len(named) == 1:
+        return [Said(named[0])]
+    for name in ("to", "delivered-to", "x-original-to"):
+        verp = _VERP.search(mail.fields.get(name)[:1000])
+        if verp:
+            return [Said(f"{verp[1]}@{verp[2]}")]
     return []
 
 

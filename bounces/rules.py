@@ -25,6 +25,8 @@ _ANSWERS = {
     "destination": ("ok", "slow-down", "stop"),
 }
 _KNOWN = {"id", "class", "reason", "sample", "regex", "provider", *_LISTS, *_ANSWERS}
+_PREFIX = re.compile(r"[a-z0-9]{3}")
+_WORD_PREFIX = re.compile(r"(?<![a-z0-9])[a-z0-9]{3}")
 _MARKS = re.compile("[\u0300-\u036f]+")
 
 
@@ -50,17 +52,11 @@ class Rule:
     regex: re.Pattern[str] | None = None
     told: Mapping[str, str]
 
-    def takes(self, text: str, code: str, enhanced: str, stage: str, provider: str) -> bool:
-        """Tell whether this rule is about a folded text with these codes."""
-        if self.any:
-            for phrase in self.any:
-                if phrase in text:
-                    break
-            else:
-                return False
-        if self.code and not code.startswith(self.code):
+    def allows(self, text: str, code: str, enhanced: str, stage: str, provider: str) -> bool:
+        """Tell whether everything but the phrases of `any` fits a folded text with these codes."""
+        if self.code and not (code or "-").startswith(self.code):
             return False
-        if self.enhanced and not _below(enhanced, self.enhanced):
+        if self.enhanced and not (enhanced or "-") in self.enhanced:
             return False
         if (self.stage and stage not in self.stage) or (self.provider and provider != self.provider):
             return False
@@ -69,11 +65,6 @@ class Rule:
         if self.all and not all(phrase in text for phrase in self.all):
             return False
         return self.regex is None or self.regex.search(text) is not None
-
-
-def _below(enhanced: str, wanted: tuple[str, ...]) -> bool:
-    said = enhanced or "-"
-    return any(said == w or (w.endswith(".") and said.startswith(w)) for w in wanted)
 
 
 def fold(text: str) -> str:
@@ -85,8 +76,50 @@ def fold(text: str) -> str:
     return _MARKS.sub("", unicodedata.normalize("NFKD", lowered))
 
 
+class RuleBook:
+    """Rules in order, indexed by how their phrases begin.
+
+    A phrase that begins with a letter or digit is only looked for in a text with a word that begins
+    alike: a thousand phrases then cost what a hundred would.
+    """
+
+    __slots__ = ("_always", "_by_prefix", "_foreign", "_unconditional", "rules")
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        """Index the rules."""
+        self.rules = rules
+        self._unconditional: list[int] = []  # rules without phrases
+        self._always: list[tuple[str, int]] = []  # phrases no prefix leads to
+        self._foreign: list[tuple[str, int]] = []  # phrases that are not ASCII
+        self._by_prefix: dict[str, list[tuple[str, int]]] = {}
+        for place, rule in enumerate(rules):
+            if not rule.any:
+                self._unconditional.append(place)
+            for phrase in rule.any:
+                found = _PREFIX.match(phrase)
+                home = self._by_prefix.setdefault(found[0], []) if found else self._always
+                (home if phrase.isascii() else self._foreign).append((phrase, place))
+
+    def first(self, text: str, code: str, enhanced: str, stage: str, provider: str) -> Rule | None:
+        """Find the first rule that takes a folded text with these codes."""
+        places = {place for phrase, place in self._always if phrase in text}
+        places.update(self._unconditional)
+        if not text.isascii():
+            places.update(place for phrase, place in self._foreign if phrase in text)
+        by_prefix = self._by_prefix
+        for prefix in set(_WORD_PREFIX.findall(text)):
+            for phrase, place in by_prefix.get(prefix, ()):
+                if phrase in text:
+                    places.add(place)
+        for place in sorted(places):
+            rule = self.rules[place]
+            if rule.allows(text, code, enhanced, stage, provider):
+                return rule
+        return None
+
+
 @cache
-def load_rules(path: Path = _FILE) -> tuple[Rule, ...]:
+def load_rules(path: Path = _FILE) -> RuleBook:
     """Load a rule file, once per path. Raises `RuleError` or `tomllib.TOMLDecodeError`."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     rules = tuple(_rule(entry) for entry in raw.get("rule", ()))
@@ -95,7 +128,7 @@ def load_rules(path: Path = _FILE) -> tuple[Rule, ...]:
         if rule.id in seen:
             raise RuleError(f"rule {rule.id}: the id is used twice")
         seen.add(rule.id)
-    return rules
+    return RuleBook(rules)
 
 
 def _rule(entry: Mapping[str, object]) -> Rule:
