@@ -221,7 +221,7 @@ class _Direct:
 def _direct(config: Config) -> Iterator[Carrier]:
     import asyncio
 
-    from relay.control.services import build_services, node_names
+    from relay.control.services import start_services
     from relay.ledger.engine import open_ledger
     from relay.mail.keyring import KeyRing
 
@@ -232,10 +232,9 @@ def _direct(config: Config) -> Iterator[Carrier]:
         ledger = runner.run(stack.enter_async_context(open_ledger(config.ledger_url)))
         try:
             ring = KeyRing.load_or_create(layout.keyring)
-            services = build_services(ledger, ring, node_names(config), layout.snapshot)
-            runner.run(ledger.read(services.publisher.load))
-            runner.run(services.publisher.start())
+            services = runner.run(start_services(ledger, ring, config, layout))
             yield _Direct(runner, services)
+            runner.run(services.suppression_feed.finish())
         finally:
             runner.run(stack.aclose())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from relay.clock import Clock, now
 from relay.control.caller import Caller
 from relay.control.publish import Prepared, Publisher
 from relay.ledger import settings_tables as tables
+from relay.notices import Notice
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Change:
     caller: Caller
     at: int  # microseconds since the epoch
     version: int  # of the settings that it leads away from
-    suppressions: bool = False  # set by an operation that changed suppressions
+    notices: list[Notice] = field(default_factory=list)  # of suppressions that it changes
 
     def audit(
         self,
@@ -95,19 +96,27 @@ class Changes:
         """Write something that is no change of settings, such as a key's last use."""
         return await self._books.write(work)
 
-    async def make(self, caller: Caller, work: Callable[[Change], T]) -> T:
-        """Make a change; raises what `work` raises, and then nothing has changed."""
-        # Once begun it is finished, workers and snapshot included, even if the caller goes away.
-        return await asyncio.shield(asyncio.ensure_future(self._make(caller, work)))
+    async def make(
+        self, caller: Caller, work: Callable[[Change], T], *, settings: bool = True
+    ) -> T:
+        """Make a change; raises what `work` raises, and then nothing has changed.
 
-    async def _make(self, caller: Caller, work: Callable[[Change], T]) -> T:
-        def whole(connection: Connection) -> tuple[T, Prepared]:
+        `settings` False: it touches suppressions only, so the settings need no comparing.
+        """
+        # Once begun it is finished, workers and snapshot included, even if the caller goes away.
+        return await asyncio.shield(asyncio.ensure_future(self._make(caller, work, settings)))
+
+    async def _make(self, caller: Caller, work: Callable[[Change], T], settings: bool) -> T:
+        def whole(connection: Connection) -> tuple[T, Prepared | None, list[Notice]]:
             change = Change(connection, caller, self._clock(), self._publisher.version)
             result = work(change)
-            prepared = self._publisher.prepare(connection, suppressions=change.suppressions)
-            return result, prepared
+            prepared = self._publisher.prepare(connection) if settings else None
+            return result, prepared, change.notices
 
         async with self._turn:
-            result, prepared = await self._books.write(whole)
-            await self._publisher.publish(prepared)
+            result, prepared, notices = await self._books.write(whole)
+            if prepared is not None:
+                await self._publisher.publish(prepared)
+            if notices:
+                await self._publisher.suppress(notices)
         return result

@@ -13,8 +13,8 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from relay.control.reading import read_settings
 from relay.ledger import settings_tables as tables
+from relay.notices import Notice
 from relay.settings import Change, Settings
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,6 @@ class Prepared:
 
     settings: Settings
     steps: tuple[Change, ...]
-    suppressions: int  # version of the suppressions, 0 when they did not change
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,9 +46,7 @@ class Listeners:
     """Who is told: the link to the workers fills these in."""
 
     changed: Callable[[Sequence[Change]], None] = lambda _steps: None
-    suppressed: Callable[[int], None] = lambda _version: None
-    write_suppressions: Callable[[int], Any] | None = None  # coroutine function: makes the file
-    extra: list[Callable[[Sequence[Change]], None]] = field(default_factory=list)
+    suppress: Callable[[Sequence[Notice]], Awaitable[None]] | None = None
 
 
 class Publisher:
@@ -95,14 +93,12 @@ class Publisher:
         """Bring the snapshot up to what was loaded, before any worker reads it."""
         await self._write_snapshot()
 
-    def prepare(self, connection: Connection, *, suppressions: bool) -> Prepared:
+    def prepare(self, connection: Connection) -> Prepared:
         """Write version and feed for what changed in this transaction."""
         fresh = read_settings(connection)
         steps = difference(self._settings, fresh)
         version = self._settings.version + len(steps)
-        moved: dict[str, int] = {}
         if steps:
-            moved["settings"] = version
             rows = [
                 {"version": step.version, "change": msgspec.msgpack.encode(step)} for step in steps
             ]
@@ -110,16 +106,10 @@ class Publisher:
             connection.execute(
                 delete(tables.changes).where(tables.changes.c.version <= version - _FEED_LENGTH)
             )
-        suppressions_version = 0
-        if suppressions:
-            row = connection.execute(select(tables.version.c.suppressions)).one()
-            suppressions_version = moved["suppressions"] = int(row[0]) + 1
-        if moved:
-            connection.execute(update(tables.version).values(moved))
+            connection.execute(update(tables.version).values(settings=version))
         return Prepared(
             settings=msgspec.structs.replace(fresh, version=version),
             steps=tuple(steps),
-            suppressions=suppressions_version,
         )
 
     async def publish(self, prepared: Prepared) -> None:
@@ -129,10 +119,11 @@ class Publisher:
             self._feed.extend(prepared.steps)
             await self._write_snapshot()
             self.listeners.changed(prepared.steps)
-        if prepared.suppressions:
-            if self.listeners.write_suppressions is not None:
-                await self.listeners.write_suppressions(prepared.suppressions)
-            self.listeners.suppressed(prepared.suppressions)
+
+    async def suppress(self, notices: Sequence[Notice]) -> None:
+        """Tell of suppressions that were committed."""
+        if self.listeners.suppress is not None:
+            await self.listeners.suppress(notices)
 
     async def _write_snapshot(self) -> None:
         content = msgspec.msgpack.encode(self._settings)

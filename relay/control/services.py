@@ -7,7 +7,7 @@ The composition root makes one `Services` and hands it to whoever serves it: the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,13 +22,17 @@ from relay.control.operations.confirmation import Confirmations
 from relay.control.operations.credentials import Credentials
 from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
+from relay.control.operations.suppression_facts import SuppressionFacts
 from relay.control.operations.suppression_files import SuppressionFiles
 from relay.control.operations.suppression_rows import SuppressionKeys
 from relay.control.operations.suppressions import Suppressions
 from relay.control.operations.tracking import Tracking
 from relay.control.publish import Listeners, Publisher
 from relay.control.route import Registry
+from relay.control.suppression_feed import SuppressionFeed
+from relay.layout import Layout
 from relay.mail.keyring import KeyRing
+from relay.notices import NoticeBoard
 
 
 class Workers(Protocol):
@@ -82,13 +86,14 @@ class Services:
     blocks: Blocks
     pauses: Pauses
     suppressions: Suppressions
+    suppression_facts: SuppressionFacts  # not asked, but told: what workers saw
     suppression_files: SuppressionFiles
     audit: Audit
     registry: Registry
+    suppression_feed: SuppressionFeed
     workers: Workers
     ready: Ready = _all_well
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics  # Prometheus text
-    more: dict[str, object] = field(default_factory=dict)
 
 
 def node_names(config: Config) -> NodeNames:
@@ -106,9 +111,8 @@ def build_services(
     ring: KeyRing,
     node: NodeNames,
     snapshot: Path,
+    feed: SuppressionFeed,
     *,
-    listeners: Listeners | None = None,
-    workers: Workers | None = None,
     extra: tuple[object, ...] = (),
     clock: Clock = now,
 ) -> Services:
@@ -116,7 +120,7 @@ def build_services(
 
     Afterwards `await ledger.read(services.publisher.load)` and `await services.publisher.start()`.
     """
-    publisher = Publisher(snapshot, listeners)
+    publisher = Publisher(snapshot, Listeners(suppress=feed.tell))
     changes = Changes(ledger, publisher, clock)
     keys = SuppressionKeys(ring)
     nouns = {
@@ -135,7 +139,34 @@ def build_services(
     return Services(
         changes=changes,
         publisher=publisher,
+        suppression_facts=SuppressionFacts(changes, keys),
         registry=registry,
-        workers=workers or NoWorkers(),
+        suppression_feed=feed,
+        workers=NoWorkers(),
         **nouns,  # type: ignore[arg-type] # each under its own field's name
     )
+
+
+async def start_services(
+    ledger: Books, ring: KeyRing, config: Config, layout: Layout, *, extra: tuple[object, ...] = ()
+) -> Services:
+    """Build the services of this node and bring snapshot and suppression table up to date.
+
+    Before workers connect set `publisher.listeners.changed` and `suppression_feed.replaced`; run
+    `suppression_feed.keep_written()` and `.keep_expiring(changes)` as tasks, `.finish()` at the
+    end; call `suppression_facts.take(batches)` before each fold and `.settle()` after it.
+    """
+    feed = SuppressionFeed(ledger, layout.suppressions, NoticeBoard(layout.notices, "control"))
+    services = build_services(
+        ledger,
+        ring,
+        node_names(config),
+        layout.snapshot,
+        feed,
+        extra=extra,
+    )
+    await ledger.read(services.publisher.load)
+    await services.publisher.start()
+    if not layout.suppressions.exists():
+        await feed.write()
+    return services

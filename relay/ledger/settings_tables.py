@@ -2,9 +2,9 @@
 
 Guarantees: ids are never given twice (tokens in mail carry them for years), so accounts and sending
 domains are never deleted, only marked. Times are microseconds since the epoch, 0 for "never".
-Lists inside a row (networks, scopes) are JSON text. `version` has one row: the settings version and
-the suppressions version, moved in the transaction that makes the change; `changes` is the change
-feed that workers follow, one row per version. The facts have their tables in `tables.py`.
+Lists inside a row (networks, scopes) are JSON text. `version` has one row: the settings version,
+moved in the transaction that makes the change; `changes` is the change feed that workers follow,
+one row per version. The facts have their tables in `tables.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ version = Table(
     settings_metadata,
     Column("id", Integer(), primary_key=True),  # always 1
     _number("settings"),
-    _number("suppressions"),
 )
 
 changes = Table(
@@ -211,6 +210,17 @@ suppressions = Table(
     Index("suppressions_by_account", "account", "id"),
     Index("suppressions_by_expiry", "expires_at"),
     sqlite_autoincrement=True,
+)
+
+unlinked = Table(  # facts that suppress a recipient whose acceptance has not arrived yet
+    "suppressing_facts",
+    settings_metadata,
+    Column("delivery", BigInteger(), primary_key=True, autoincrement=False),
+    Column("reason", String(20), primary_key=True),
+    _text("scope", 10),
+    _text("kind", 16),
+    _number("at"),
+    Index("suppressing_facts_by_time", "at"),
 )
 
 audit = Table(

@@ -14,10 +14,11 @@ from aiohttp import web
 
 from relay.clock import now
 from relay.control.operations.dns_records import NodeNames
-from relay.control.publish import Listeners
 from relay.control.services import Services, build_services
+from relay.control.suppression_feed import SuppressionFeed
 from relay.ledger.engine import Ledger, open_ledger
 from relay.mail.keyring import KeyRing
+from relay.notices import NoticeBoard
 from relay.settings import Change
 from relay.web.admin.app import build_admin_app
 
@@ -54,8 +55,9 @@ class AdminUnderTest:
     socket: Path
     tcp: aiohttp.ClientSession
     unix: aiohttp.ClientSession
+    feed: SuppressionFeed
+    folder: Path
     fed: list[Change] = field(default_factory=list)
-    suppressed: list[int] = field(default_factory=list)
 
     async def ask(
         self,
@@ -115,12 +117,13 @@ async def admin_under_test(
 ) -> AsyncIterator[AdminUnderTest]:
     """Open a ledger in `folder` (or at `url`) and serve it."""
     fed: list[Change] = []
-    suppressed: list[int] = []
-    listeners = Listeners(changed=fed.extend, suppressed=suppressed.append)
     ring = KeyRing.load_or_create(folder / "keyring.json")
     snapshot = folder / "settings.msgpack"
     async with open_ledger(url or f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
-        services = build_services(ledger, ring, NODE, snapshot, listeners=listeners, clock=clock)
+        board = NoticeBoard(folder / "notices", "control")
+        feed = SuppressionFeed(ledger, folder / "suppressions.table", board, clock=clock)
+        services = build_services(ledger, ring, NODE, snapshot, feed, clock=clock)
+        services.publisher.listeners.changed = fed.extend
         await ledger.read(services.publisher.load)
         await services.publisher.start()
         runner = web.AppRunner(build_admin_app(services))
@@ -144,7 +147,9 @@ async def admin_under_test(
                     tcp=tcp,
                     unix=unix,
                     fed=fed,
-                    suppressed=suppressed,
+                    feed=feed,
+                    folder=folder,
                 )
         finally:
             await runner.cleanup()
+            board.close()

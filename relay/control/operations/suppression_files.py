@@ -126,7 +126,7 @@ class SuppressionFiles:
             )
             return result
 
-        return await self._changes.make(caller, work)
+        return await self._changes.make(caller, work, settings=False)
 
     @route("GET", "/suppressions/export", scope=Scope.READ, produces="text/csv")
     async def export(self, caller: Caller, query: ExportQuery) -> AsyncIterator[bytes]:

@@ -19,8 +19,11 @@ from relay.control.operations.words import Entry
 from relay.ledger.settings_tables import suppressions
 from relay.mail.keyring import KeyRing
 from relay.mail.mac import mac
+from relay.notices import Notice
+from relay.suppressions import entry_in_account, entry_in_campaign, entry_in_domain
+from tracking.tokens import campaign_hash
 
-_LABEL = "suppression"
+_LABEL = "suppression"  # as in relay.suppressions: the first 64 bits are the number used there
 _CHUNK = 5000
 
 
@@ -110,7 +113,7 @@ def put(change: Change, keys: SuppressionKeys, wanted: Suppress) -> int | None:
     values |= {"recipient_key": key, "created_at": change.at}
     if found is None:
         made = change.connection.execute(insert(suppressions).values(values).returning(columns.id))
-        change.suppressions = True
+        change.notices.append(_notice(wanted, key, change.at))
         return int(made.scalar_one())
     lasts_longer = found.expires_at and (
         not wanted.expires_at or wanted.expires_at > found.expires_at
@@ -118,8 +121,29 @@ def put(change: Change, keys: SuppressionKeys, wanted: Suppress) -> int | None:
     if not lasts_longer:
         return None
     change.connection.execute(update(suppressions).where(columns.id == found.id).values(values))
-    change.suppressions = True
+    change.notices.append(_notice(wanted, key, change.at))
     return int(found.id)
+
+
+def _notice(wanted: Suppress, key: str, at: int) -> Notice:
+    entry = table_entry(wanted.account, wanted.scope, wanted.within, key)
+    return Notice(entry, wanted.reason, at)
+
+
+def notice_of(row: Row[Any], reason: str, at: int) -> Notice:
+    """Give what other processes are told of a row: why it is in force now, "" if it is no more."""
+    entry = table_entry(row.account, row.scope, row.within, row.recipient_key)
+    return Notice(entry, reason, at)
+
+
+def table_entry(account: int, scope: str, within: str, recipient_key: str) -> int:
+    """Give the number under which workers know an entry; works for erased addresses too."""
+    recipient = int.from_bytes(bytes.fromhex(recipient_key)[:8], "little")
+    if scope == "account":
+        return entry_in_account(account, recipient)
+    if scope == "domain":
+        return entry_in_domain(account, within, recipient)
+    return entry_in_campaign(campaign_hash(account, within), recipient)
 
 
 def in_force(connection: Connection, at: int) -> Iterator[Standing]:

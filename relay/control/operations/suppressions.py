@@ -9,10 +9,10 @@ import and export are in `suppression_files.py`, what facts suppress in `suppres
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Row, delete, select
 
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
@@ -23,6 +23,7 @@ from relay.control.operations.suppression_rows import (
     SuppressionEntry,
     SuppressionKeys,
     entry_of,
+    notice_of,
     put,
 )
 from relay.control.operations.words import (
@@ -135,19 +136,20 @@ class Suppressions:
             change.audit("suppression.add", _subject(entry), account=account, after=entry)
             return entry
 
-        return await self._changes.make(caller, work)
+        return await self._changes.make(caller, work, settings=False)
 
     @route("DELETE", "/suppressions/{suppression}", scope=Scope.WRITE)
     async def remove(self, caller: Caller, suppression: int) -> None:
         """Send to this address again."""
 
         def work(change: Change) -> None:
-            entry = _read(change.connection, caller, suppression)
+            row = _row(change.connection, caller, suppression)
+            entry = entry_of(row)
             change.connection.execute(delete(suppressions).where(suppressions.c.id == suppression))
-            change.suppressions = True
+            change.notices.append(notice_of(row, "", change.at))
             change.audit("suppression.remove", _subject(entry), account=entry.account, before=entry)
 
-        await self._changes.make(caller, work)
+        await self._changes.make(caller, work, settings=False)
 
 
 def regular_within(scope: str, typed: str) -> str:
@@ -167,8 +169,12 @@ def _subject(entry: SuppressionEntry) -> str:
 
 
 def _read(connection: Connection, caller: Caller, suppression: int) -> SuppressionEntry:
+    return entry_of(_row(connection, caller, suppression))
+
+
+def _row(connection: Connection, caller: Caller, suppression: int) -> Row[Any]:
     wanted = select(suppressions).where(suppressions.c.id == suppression)
     row = connection.execute(wanted).one_or_none()
     if row is None or caller.domains or not caller.sees(row.account):
         raise NotFoundError("there is no such suppression")
-    return entry_of(row)
+    return row

@@ -17,4 +17,4 @@ down_revision = "0001"
 def upgrade() -> None:
     """Create every table of `relay.ledger.settings_tables`, and the one row of the versions."""
     settings_metadata.create_all(op.get_bind(), checkfirst=False)
-    op.get_bind().execute(version.insert().values(id=1, settings=0, suppressions=0))
+    op.get_bind().execute(version.insert().values(id=1, settings=0))
