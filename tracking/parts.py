@@ -18,6 +18,7 @@ from relay.mail.transfer import Decoded, decode
 from tracking import placement
 from tracking.entities import unescape
 from tracking.markup import Anchor, scan
+from tracking.splice import MAX_LINE
 
 _META = re.compile(rb"(?i:<meta[^>]+charset[\t\n\f\r ]*=[\t\n\f\r \"']*([a-z0-9_:.-]+))")
 _OWN_PIXEL = re.compile(rb"//([A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?/o/[A-Za-z0-9_-]{60,100}\.gif")
@@ -92,7 +93,7 @@ def _part_refusal(part: Part) -> str:
     for defect in part.defects:
         if defect.startswith("duplicate-"):
             return defect
-    if "no-blank-line-after-header" in part.defects:
+    if "no-blank-line-after-header" in part.defects or "space-before-colon" in part.defects:
         return "bad-header"
     if part.disposition == "attachment":
         return "attachment"
@@ -124,6 +125,8 @@ def open_part(message: bytes, part: Part, limit: int, *, outlook: bool) -> Html 
         return decoded.defects[0]
     if decoded.encoding != "quoted-printable" and not _only_crlf(raw):
         return "bare-line-end"
+    if decoded.raw is decoded.data and _has_long_line(raw):
+        return "line-limit"
     data = decoded.data
     if len(data) > limit:
         return "too-large"
@@ -165,6 +168,11 @@ def _find_anchors(opened: Html, *, outlook: bool) -> Html | str:
 
 def _only_crlf(raw: bytes) -> bool:
     return raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")
+
+
+def _has_long_line(raw: bytes) -> bool:
+    """Say whether a line is longer than RFC 5322 allows already."""
+    return any(len(line) > MAX_LINE for line in raw.split(b"\r\n"))
 
 
 def _charset(label: str, data: bytes) -> tuple[Charset, str]:

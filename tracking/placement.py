@@ -182,8 +182,8 @@ class _Builder:
         self.start_tag(name, tag)
         if name in (b"a", b"area") and not self.frameset:
             self.keep(at)
-        if foreign and self.foreign():
-            return end
+        if foreign and self.stack and self.stack[-1].startswith((b"svg:", b"html:")):
+            return end  # inside svg and math there is no raw text
         if name == b"plaintext" and "select" not in self.contexts[-1:]:
             self.cut = True
         elif name in RAW_TEXT and (self.context() != "select" or name == b"script"):

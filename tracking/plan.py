@@ -26,7 +26,7 @@ import msgspec
 
 from relay.mail.mime import Part, Tree, walk
 from tracking.parts import Html, candidates, open_part
-from tracking.splice import CLICK, PIXEL, REMOVE, Edit, Hole, holes
+from tracking.splice import CLICK, PIXEL, REMOVE, Edit, Hole, holes, lines_fit
 from tracking.text import TextLink, text_links
 from tracking.tokens import HEAD_SIZE, encoded_tail
 from tracking.urls import field, judge, usual_host
@@ -64,19 +64,26 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PartEdit(msgspec.Struct, frozen=True, array_like=True):
-    """A base64 part to encode anew: its body's range in the message, line width, and holes."""
+    """A part whose body is encoded anew: its range in the message, and the holes in its data.
+
+    `width` is the line width of a base64 part. 0 stands for a 7bit or 8bit part that the links
+    would give lines over 998 octets: it becomes quoted-printable, `field_start` to `field_end`
+    being its Content-Transfer-Encoding field (or the place for one).
+    """
 
     start: int
     end: int
     width: int
     holes: list[Hole]
+    field_start: int = 0
+    field_end: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):
     """What is replaced in a message; `skipped` is "" or why nothing is.
 
     `host` is the tracking host the plan's URLs name. `links` are the destination fields by link
-    index, `holes` those in the raw message and `parts` the base64 parts, both in rising order.
+    index, `holes` those in the raw message and `parts` the parts encoded anew, both in order.
     """
 
     skipped: str
@@ -133,7 +140,7 @@ def _refusal(message: bytes, tree: Tree, *, rewrite_signed: bool) -> str:
     if tree.defects:
         return tree.defects[0]
     root = tree.root
-    if "no-blank-line-after-header" in root.defects or not root.header.fields:
+    if _UNREADABLE & set(root.defects) or not root.header.fields:
         return "bad-header"
     for defect in root.defects:
         if defect.startswith("duplicate-"):
@@ -147,6 +154,7 @@ def _refusal(message: bytes, tree: Tree, *, rewrite_signed: bool) -> str:
     return ""
 
 
+_UNREADABLE = {"no-blank-line-after-header", "space-before-colon"}
 _SIGNATURES = frozenset(
     [b"dkim-signature", b"arc-message-signature", b"arc-seal", b"domainkey-signature"]
 )
@@ -197,18 +205,15 @@ class _Compiler:
         plan_holes: list[Hole] = []
         parts: list[PartEdit] = []
         wants_pixel = self.switches.opens
-        for opened, edits in reversed(ready):
+        for opened, edits in ready:
+            # The first part is the one that people are shown; many clients list others as files.
             pixel = wants_pixel and opened.place >= 0
             placed = self.placed(opened, edits, pixel=pixel)
-            if placed is None:
-                self.withdraw(opened, "line-limit")
-                continue
             wants_pixel = wants_pixel and not pixel
             if isinstance(placed, PartEdit):
                 parts.append(placed)
             else:
-                plan_holes[:0] = placed
-        parts.reverse()
+                plan_holes += placed
         changed = bool(plan_holes) or any(each.holes for each in parts)
         has_pixel = self.switches.opens and not wants_pixel
         skipped = "" if changed else (self.reason or ("nothing-to-track" if ready else "no-html"))
@@ -231,20 +236,23 @@ class _Compiler:
             for each in self.decisions
         ]
 
-    def placed(
-        self, opened: Html, edits: list[Edit], *, pixel: bool
-    ) -> PartEdit | list[Hole] | None:
-        """Find the raw place of a part's edits; None if a line would become too long."""
+    def placed(self, opened: Html, edits: list[Edit], *, pixel: bool) -> PartEdit | list[Hole]:
+        """Find the place of a part's edits in its raw bytes."""
         wanted = edits
         if pixel:
             before = b'<img src="' + self.base + b"/o/"
             mark = Edit(PIXEL, opened.place, opened.place, 0, before, _PIXEL_END)
             wanted = sorted([*edits, mark], key=lambda edit: (edit.start, edit.end))
-        offset = opened.part.body_start
-        found = holes(opened.decoded, wanted, offset)
-        if found is None or opened.decoded.encoding != "base64":
-            return found
-        return PartEdit(offset, opened.part.end, opened.base64_width(), found)
+        if not wanted:
+            return []
+        decoded, part = opened.decoded, opened.part
+        if decoded.encoding == "base64":
+            found = holes(decoded, wanted, 0)
+            return PartEdit(part.body_start, part.end, opened.base64_width(), found)
+        if decoded.encoding != "quoted-printable" and not lines_fit(decoded.raw, wanted):
+            start, end = encoding_field(part)
+            return PartEdit(part.body_start, part.end, 0, holes(decoded, wanted, 0), start, end)
+        return holes(decoded, wanted, part.body_start)
 
     def edits(self, opened: Html) -> list[Edit]:
         """Decide about the links of a part."""
@@ -304,6 +312,15 @@ class _Compiler:
                 found.append(Edit(CLICK, start, end, len(self.links), before, tail))
                 self.links.append(destination)
         self.decisions.append(Decision(opened.part.path, start, url, rule))
+
+
+def encoding_field(part: Part) -> tuple[int, int]:
+    """Give the range of the part's Content-Transfer-Encoding field, or the place for one."""
+    found = part.header.all(b"content-transfer-encoding")
+    if found:
+        return found[0].start, found[0].end
+    end = part.header.fields[-1].end if part.header.fields else part.start
+    return end, end
 
 
 def _is_click(url: str) -> bool:

@@ -2,14 +2,16 @@
 
 Guarantees: with both switches on every hole is filled; a switch that is off at departure gives
 its holes their original bytes back, so tracking can only become less than the plan. The bytes
-joined are the message again, changed nowhere else.
+joined are the message again, changed nowhere else; parts that must be encoded anew (base64, and
+text whose lines would become too long) decode to the same bytes outside the holes.
 Leaves to others: headers, signing, and whether tracking is still allowed.
 """
 
+import binascii
 from collections.abc import Iterable
 
 from relay.mail.transfer import decode_base64, encode_base64
-from tracking.plan import Plan
+from tracking.plan import PartEdit, Plan
 from tracking.splice import CLICK, PIXEL, REMOVE, Hole
 from tracking.tokens import Identity, Kind, Mint
 
@@ -50,11 +52,20 @@ def render(
     for part in plan.parts:
         before = [hole for hole in holes if hole.start < part.start]
         holes = holes[len(before) :]
-        pieces += _filled(message, before, at, part.start, heads, pixel)
-        pieces += _encoded(message[part.start : part.end], part.holes, part.width, heads, pixel)
+        body = message[part.start : part.end]
+        changed = _encoded(body, part, heads, pixel)
+        if changed is not None and not part.width:
+            pieces += _filled(message, before, at, part.field_start, heads, pixel)
+            pieces += (_QUOTED, message[part.field_end : part.start], changed)
+        else:
+            pieces += _filled(message, before, at, part.start, heads, pixel)
+            pieces.append(body if changed is None else changed)
         at = part.end
     pieces += _filled(message, holes, at, len(message), heads, pixel)
     return pieces
+
+
+_QUOTED = b"Content-Transfer-Encoding: quoted-printable\r\n"
 
 
 def _filled(
@@ -79,14 +90,23 @@ def _filled(
     return pieces
 
 
-def _encoded(
-    raw: bytes, holes: list[Hole], width: int, heads: list[bytes], pixel: bytes
-) -> list[bytes]:
-    """Encode a base64 part anew; line ends behind its data stay as they are."""
-    data, _ = decode_base64(raw)
-    filled = _filled(data, holes, 0, len(data), heads, pixel)
+def _encoded(raw: bytes, part: PartEdit, heads: list[bytes], pixel: bytes) -> bytes | None:
+    """Give a part's body encoded anew, None if none of its holes is filled."""
+    data = decode_base64(raw)[0] if part.width else raw
+    filled = _filled(data, part.holes, 0, len(data), heads, pixel)
     if len(filled) == 1:
-        return [raw]
+        return None
+    whole = b"".join(filled)
+    if not part.width:
+        return quoted_printable(whole)
+    # line ends around the data stay as they are
     lead = raw[: len(raw) - len(raw.lstrip(b"\r\n"))]
     end = raw[len(raw.rstrip(b"\r\n")) :]
-    return [lead, encode_base64(b"".join(filled), width), end]
+    return lead + encode_base64(whole, part.width) + end
+
+
+def quoted_printable(text: bytes) -> bytes:
+    """Encode text whose lines end with CRLF."""
+    encoded = binascii.b2a_qp(text, istext=True)
+    # without any CRLF to go by the encoder breaks lines with LF
+    return encoded if b"\r\n" in text else encoded.replace(b"=\n", b"=\r\n")

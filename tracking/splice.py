@@ -49,17 +49,13 @@ class Edit(NamedTuple):
     after: bytes
 
 
-def holes(decoded: Decoded, edits: Sequence[Edit], offset: int) -> list[Hole] | None:
+def holes(decoded: Decoded, edits: Sequence[Edit], offset: int) -> list[Hole]:
     """Give the holes of a part whose raw bytes begin at `offset` of the message.
 
-    `edits` stand in rising order without overlap. None: a line would become too long.
+    `edits` stand in rising order without overlap, and `lines_fit` holds for 7bit and 8bit parts.
     """
-    if decoded.encoding == "base64":
-        return [Hole(*edit) for edit in edits]
     if decoded.encoding == "quoted-printable":
         return _quoted_printable(decoded, edits, offset)
-    if not _lines_fit(decoded.raw, edits):
-        return None
     return [
         Hole(kind, start + offset, end + offset, link, before, after)
         for kind, start, end, link, before, after in edits
@@ -70,15 +66,18 @@ def _size(edit: Edit) -> int:
     return 0 if edit.kind == REMOVE else len(edit.before) + HEAD_SIZE + len(edit.after)
 
 
-def _lines_fit(raw: bytes, edits: Sequence[Edit]) -> bool:
-    """Say whether every changed line stays within the limit, with and without the pixel."""
-    clicks = [edit for edit in edits if edit.kind != PIXEL]
+def lines_fit(raw: bytes, edits: Sequence[Edit]) -> bool:
+    """Say whether every changed line of a 7bit or 8bit part stays within 998 octets.
+
+    That must hold with links and pixel, and with either of them taken back.
+    """
     pixels = [edit for edit in edits if edit.kind == PIXEL]
-    return (
-        _longest(raw, edits) <= MAX_LINE
-        and (not pixels or _longest(raw, pixels) <= MAX_LINE)
-        and (not pixels or _longest(raw, clicks) <= MAX_LINE)
-    )
+    if _longest(raw, edits) > MAX_LINE:
+        return False
+    if not pixels:
+        return True
+    clicks = [edit for edit in edits if edit.kind != PIXEL]
+    return _longest(raw, pixels) <= MAX_LINE and _longest(raw, clicks) <= MAX_LINE
 
 
 def _longest(raw: bytes, edits: Sequence[Edit]) -> int:
@@ -114,9 +113,11 @@ def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> l
         start, stop = spans[number]
         if edit.kind == PIXEL:
             line = raw.rfind(b"\n", 0, start) + 1
-            if start - line > QP_LINE - 1 and _rest(raw, start) == 0:
-                return None  # no room for the "=" before it
-            before, after = _pixel(edit)
+            # A full line has no room for the "=": a line end of the pixel's own comes first.
+            full = start - line >= QP_LINE and _rest(raw, start) == 0
+            before, after = _pixel(edit, b"\r\n" if full else _SOFT)
+            if start == len(raw):
+                after = after[: -len(_SOFT)]
             placed.append(Hole(PIXEL, start + offset, stop + offset, 0, before, after))
             continue
         if end >= 0 and raw.find(b"\n", end, start) < 0:
@@ -172,11 +173,11 @@ def _wrapped(text: bytes, column: int) -> tuple[bytes, int]:
     return _SOFT.join(lines), len(text) - at
 
 
-def _pixel(edit: Edit) -> tuple[bytes, bytes]:
+def _pixel(edit: Edit, lead: bytes) -> tuple[bytes, bytes]:
     """Give the pixel lines of its own, so that it fits with the links changed or not."""
     before, column = _wrapped(edit.before.replace(b"=", b"=3D"), 0)
     if column + HEAD_SIZE >= QP_LINE:
         before += _SOFT
         column = 0
     after, _ = _wrapped(edit.after.replace(b"=", b"=3D"), column + HEAD_SIZE)
-    return _SOFT + before, after + _SOFT
+    return lead + before, after + _SOFT

@@ -52,7 +52,8 @@ class Header:
 
     `start` and `body_start` are offsets into the bytes that were split; `defects` holds
     "no-blank-line" (the header ended at a line that is no field, or at the end of the bytes),
-    "bad-line" (the first of these two cases) and "too-many-fields".
+    "bad-line" (the first of these two cases), "space-before-colon" (readers disagree whether that
+    is a field) and "too-many-fields".
     """
 
     fields: tuple[Field, ...]
@@ -91,6 +92,8 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
         found = match(message, at, stop)
         if found is None:
             break
+        if message[found.end(1)] != 0x3A and "space-before-colon" not in defects:
+            defects.append("space-before-colon")
         fields.append(Field(found[1], found[2], at, found.end()))
         at = found.end()
         if len(fields) == MAX_FIELDS:

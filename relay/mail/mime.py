@@ -246,6 +246,8 @@ def _describe(part: Part) -> None:
     """Read the fields that say what the part is."""
     if "bad-line" in part.header.defects:
         part.defects.append("no-blank-line-after-header")
+    if "space-before-colon" in part.header.defects:
+        part.defects.append("space-before-colon")
     seen: set[bytes] = set()
     for each in part.header.fields:
         name = each.name.lower()
