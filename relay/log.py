@@ -18,7 +18,7 @@ _MAX_CHARACTERS = 4000
 class _LineFormatter(logging.Formatter):
     """Puts a record, traceback included, on one escaped line."""
 
-    converter = staticmethod(time.gmtime)  # type: ignore[assignment]  # UTC, as all our times
+    converter = staticmethod(time.gmtime)  # UTC, as all our times
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 

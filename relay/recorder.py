@@ -117,7 +117,7 @@ class Recorder:
                 await asyncio.to_thread(self._board.tell, notices)
         except OSError as problem:
             # The ledger will still hear of it through the outbox; other workers learn it later.
-            _log.error("notice not written: %s", problem.strerror)  # noqa: TRY400
+            _log.error("notice not written: %s", problem.strerror)
             self.counts["notices_failed"] += 1
 
     def _notice(self, event: Event) -> Notice | None:

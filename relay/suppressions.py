@@ -10,6 +10,7 @@ entries / 2**64. The overlay holds what notice files told since the table was ma
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -19,8 +20,9 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
+from relay.mail.addresses import AddressError, parse_address
 from relay.mail.keyring import KeyRing
-from relay.mail.mac import mac
+from relay.mail.mac import Signer
 
 REASONS = (
     "manual",
@@ -43,11 +45,21 @@ class RecipientHash:
         key = ring.key(min(ring.ids), _LABEL)
         if key is None:
             raise ValueError("the key ring has lost its first key")
-        self._key = key
+        self._mac = Signer(key)
 
     def of(self, recipient: str) -> int:
-        """Give the number of an address; upper and lower case are the same."""
-        return int.from_bytes(mac(self._key, recipient.lower().encode("utf-8"))[:8], "little")
+        """Give the number of an address; upper and lower case, U-labels and A-labels are the
+        same."""
+        text = recipient.lower()
+        if not text.isascii():
+            local, at, domain = text.rpartition("@")
+            with contextlib.suppress(AddressError):
+                text = (
+                    local
+                    + at
+                    + parse_address(b"x@" + domain.encode("utf-8", "surrogatepass")).routing_domain
+                )
+        return int.from_bytes(self._mac(text.encode("utf-8", "surrogatepass"))[:8], "little")
 
 
 def entry_in_account(account: int, recipient: int) -> int:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
-from tracking.plan import Plan, Switches, compile_plan, encode_plan
-from tracking.tokens import campaign_hash
 
 from metrics.events import Event, Kind
 from relay.acceptance.decision import Decision, decide
@@ -28,6 +26,8 @@ from relay.mail.header import Header, remove, split
 from relay.message import Delivery, Message, State
 from relay.settings import Account, SendingDomain, Settings
 from relay.spool.protocol import Spool
+from tracking.plan import Plan, Switches, compile_plan
+from tracking.tokens import campaign_hash
 
 _encode = msgspec.msgpack.Encoder().encode
 _MAX_SUBJECT = 256
@@ -135,7 +135,7 @@ class Acceptance:
             size=len(content),
             opens=decision.opens,
             clicks=decision.clicks,
-            plan=encode_plan(plan) if plan is not None and not plan.skipped else b"",
+            plan=_encode(plan) if plan is not None and not plan.skipped else b"",
             unsubscribe=_adds_unsubscribe(domain, options, header),
             signed=header.get(b"dkim-signature") is not None,
             eightbit=submission.eightbit or not content.isascii(),

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tracking.plan import Plan, decode_plan
-from tracking.render import render
+import msgspec
 
 from bounces import verp
 from relay.clock import Clock
+from relay.delivery.dkim import sign_all
 from relay.delivery.outgoing import Outgoing
 from relay.departure.fields import feedback_id, list_unsubscribe
 from relay.departure.signers import Signers
@@ -24,7 +24,11 @@ from relay.mail.header import split
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message
 from relay.settings import SendingDomain, Settings, Switch, effective
+from tracking.plan import Plan
+from tracking.render import render
 from tracking.tokens import Identity, Kind, Mint, campaign_hash
+
+_decode_plan = msgspec.msgpack.Decoder(Plan).decode
 
 SCOPE_LINKS = {"domain": 0, "account": 1, "campaign": 2}
 
@@ -78,8 +82,10 @@ class Departure:
             if header.get(b"feedback-id") is None:
                 added += feedback_id(message, campaign, self.sender_id)
         complete = b"".join((added, *body))
-        for signer in signers:
-            complete = signer.sign(complete, self.clock() // 1_000_000) + complete
+        if signers:
+            at = self.clock() // 1_000_000
+            head, _, text = complete.partition(b"\r\n\r\n")
+            complete = sign_all(signers, head + b"\r\n", text, at=at) + complete
         return Outgoing(
             delivery=delivery.id,
             return_path=verp.mint(delivery.id, message.account, bounce_domain, self.keyring),
@@ -107,22 +113,20 @@ class Departure:
         if not (opens or clicks):
             return [content]
         plan = self._plan(message)
-        return render(
-            content, plan, self._mint(plan.base_url), identity, opens=opens, clicks=clicks
-        )
+        return render(content, plan, self._mint(plan.host), identity, opens=opens, clicks=clicks)
 
     def _plan(self, message: Message) -> Plan:
         plan = self._plans.get(message.id)
         if plan is None:
             if len(self._plans) > 1000:
                 self._plans.clear()
-            plan = self._plans[message.id] = decode_plan(message.plan)
+            plan = self._plans[message.id] = _decode_plan(message.plan)
         return plan
 
-    def _mint(self, base_url: str) -> Mint:
-        mint = self._mints.get(base_url)
+    def _mint(self, host: str) -> Mint:
+        mint = self._mints.get(host)
         if mint is None:
-            mint = self._mints[base_url] = Mint(self.keyring, urlsplit(base_url).netloc)
+            mint = self._mints[host] = Mint(self.keyring, host)
         return mint
 
     def _unsubscribe(
@@ -130,7 +134,8 @@ class Departure:
     ) -> bytes:
         base_url = (domain.tracking_url if domain else "") or self.tracking_url
         scope = domain.unsubscribe_scope if domain else "account"
-        token = self._mint(base_url).mint(Kind.UNSUBSCRIBE, identity, link=SCOPE_LINKS[scope])
+        host = urlsplit(base_url).hostname or ""
+        token = self._mint(host).token(Kind.UNSUBSCRIBE, identity, link=SCOPE_LINKS[scope])
         mailbox = verp.mint(
             identity.delivery,
             identity.account,

@@ -15,7 +15,7 @@ from relay.delivery.schedule import Schedule
 from relay.departure.depart import Departure, Suppressed
 from relay.departure.settlement import Settled, excluded, settle
 from relay.message import Delivery, Disposition, Message, Settlement
-from relay.spool.protocol import Spool
+from relay.spool.protocol import DamagedContentError, Spool
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Errand:
         office = self._office
         try:
             message, content = await office.spool.load(self._delivery.message)
-        except KeyError:
+        except (KeyError, DamagedContentError):
             self._set_aside("content lost or damaged")
             return None
         self._message = message

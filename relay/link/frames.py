@@ -62,9 +62,7 @@ class Changed(Frame, frozen=True):
 
 
 class Suppressed(Frame, frozen=True):
-    """Control to worker: the suppression snapshot file was replaced; read it again."""
-
-    version: int
+    """Control to worker: the suppression table was replaced; map it again."""
 
 
 class Command(Frame, frozen=True):

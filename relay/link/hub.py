@@ -93,10 +93,10 @@ class Hub:
         for peer in self.peers.values():
             peer.writer.write(frames.encode(frames.Changed(changes=tuple(changes))))
 
-    def suppressed(self, version: int) -> None:
-        """Tell every worker that the suppression snapshot was replaced."""
+    def suppressed(self) -> None:
+        """Tell every worker that the suppression table was replaced."""
         for peer in self.peers.values():
-            peer.writer.write(frames.encode(frames.Suppressed(version=version)))
+            peer.writer.write(frames.encode(frames.Suppressed()))
 
     async def ask(
         self, name: str, args: dict[str, Any] | None = None, seconds: float = _ANSWER_SECONDS

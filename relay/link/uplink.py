@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _ROWS_PER_FRAME = 64
 _OCTETS_PER_FRAME = 4 * 1024 * 1024
 _UNACKNOWLEDGED_FRAMES = 4
-_POLL_SECONDS = 0.05
 _STATUS_SECONDS = 1.0
 _RECONNECT_SECONDS = (0.05, 2.0)
 
@@ -45,8 +44,12 @@ class Receiver(Protocol):
         """Take steps of the change feed."""
         ...
 
-    def suppressed(self, version: int) -> None:
-        """Read the suppression snapshot again."""
+    def welcomed(self, version: int) -> None:
+        """Hear which version of the settings control has published; the snapshot holds it."""
+        ...
+
+    def suppressed(self) -> None:
+        """Map the suppression table again."""
         ...
 
     def gauges(self) -> dict[str, float]:
@@ -116,6 +119,7 @@ class Uplink:
         welcome = await frames.read(reader)
         if not isinstance(welcome, frames.Welcome):
             raise frames.LinkError("expected Welcome after Hello")
+        self._receiver.welcomed(welcome.version)
         for incarnation, mark in welcome.marks.items():
             if incarnation in spools:
                 await spools[incarnation].forget(mark)
@@ -141,7 +145,7 @@ class Uplink:
         while True:
             batches = await spool.batches(after, _ROWS_PER_FRAME)
             if not batches:
-                await asyncio.sleep(_POLL_SECONDS)
+                await spool.more(after)
                 continue
             rows = _within_frame(batches)
             await self._room.acquire()
@@ -170,8 +174,8 @@ class Uplink:
                     self._room.release()
                 case frames.Changed(changes=changes):
                     self._receiver.changed(changes)
-                case frames.Suppressed(version=version):
-                    self._receiver.suppressed(version)
+                case frames.Suppressed():
+                    self._receiver.suppressed()
                 case frames.Command() as command:
                     task = asyncio.create_task(self._answer(command, writer))
                     self._answering.add(task)

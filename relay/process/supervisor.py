@@ -206,6 +206,7 @@ class Supervisor:
             ],
             pass_fds=list(handed.values()),
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the supervisor, which then drains in order
         )
         theirs.close()
         ours.setblocking(False)

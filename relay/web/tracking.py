@@ -163,7 +163,7 @@ class TrackingHost:
 
     def _candidates(self, request: web.Request) -> tuple[str, ...]:
         """The host that was asked for, if it is ours: a token is good on its own host only."""
-        host = request.headers.get("Host", "").lower()
+        host = (request.url.host or "").lower()
         return (host,) if host in self._hosts() else ()
 
     def _blocked(self, token: tokens.Token, url: str) -> bool:

@@ -29,6 +29,9 @@ class Outbox:
     async def batches(self, after: int, limit: int) -> list[Batch]:
         return [row for row in self.rows if row.seq > after][:limit]
 
+    async def more(self, after: int) -> None:
+        await until(lambda: any(row.seq > after for row in self.rows))
+
     async def forget(self, upto: int) -> None:
         self.forgotten = max(self.forgotten, upto)
         self.rows = [row for row in self.rows if row.seq > upto]
@@ -59,13 +62,17 @@ class Receiver:
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
-        self.suppressed_version = 0
+        self.suppressions_replaced = 0
+        self.welcomed_version = 0
 
     def changed(self, changes: tuple[Change, ...]) -> None:
         self.changes += changes
 
-    def suppressed(self, version: int) -> None:
-        self.suppressed_version = version
+    def welcomed(self, version: int) -> None:
+        self.welcomed_version = version
+
+    def suppressed(self) -> None:
+        self.suppressions_replaced += 1
 
     def gauges(self) -> dict[str, float]:
         return {"waiting": 5.0}
@@ -151,10 +158,11 @@ async def test_changes_and_suppressions_come_down(tmp_path: Path) -> None:
     ):
         await until(lambda: receiver.changes == missed)
         hub.publish([Change(version=5, table="pause")])
-        hub.suppressed(9)
-        await until(lambda: receiver.suppressed_version == 9)
+        hub.suppressed()
+        await until(lambda: receiver.suppressions_replaced == 1)
         await until(lambda: hub.peers[0].counters == {"accepted": 7})
     assert [change.version for change in receiver.changes] == [4, 5]
+    assert receiver.welcomed_version == 4
 
 
 async def test_commands_are_answered_by_every_worker(tmp_path: Path) -> None:

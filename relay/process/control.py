@@ -1,0 +1,110 @@
+"""The ledger's only writer, wired: folds what workers send up, publishes settings, serves the
+operator.
+
+Guarantees: the snapshot is on disk before any worker is told of a change; it runs without any
+worker, and workers run without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+
+from aiohttp import web
+
+from relay.config import Config
+from relay.control.services import Services, start_services
+from relay.layout import Layout
+from relay.ledger.engine import Ledger, LedgerBusyError, open_ledger
+from relay.ledger.fold import Folder
+from relay.link.hub import Hub
+from relay.mail.keyring import KeyRing
+from relay.process.life import Child
+from relay.process.together import running
+from relay.spool.protocol import Batch
+from relay.web.admin.app import build_admin_app
+
+_log = logging.getLogger(__name__)
+
+_LOCK_SECONDS = 20.0
+
+
+async def serve_control(config: Config, sockets: Mapping[str, socket.socket], child: Child) -> None:
+    """Be control until asked to stop."""
+    child.watch()
+    layout = Layout(config.data_dir)
+    keyring = KeyRing.load_or_create(layout.keyring)
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = await _patiently(stack, config.ledger_url)
+        folder = Folder(ledger)
+        services = await start_services(ledger, keyring, config, layout)
+        facts, feed = services.suppression_facts, services.suppression_feed
+
+        async def marks(spools: Sequence[str]) -> dict[str, int]:
+            return {spool: await folder.mark(spool) for spool in spools}
+
+        async def fold(spool: str, batches: Sequence[Batch]) -> int:
+            await facts.take(batches)
+            mark = await folder.fold(spool, batches)
+            await facts.settle()
+            return mark
+
+        publisher = services.publisher
+        hub = Hub(layout.link_socket, marks, fold, lambda: publisher.version, publisher.replay)
+        publisher.listeners.changed = hub.publish
+        feed.replaced = hub.suppressed
+        feed.caught_up = lambda: _caught_up(hub, config.workers)
+        services.workers = hub
+        await hub.start()
+        stack.push_async_callback(hub.stop)
+        await _serve_admin(stack, services, config, layout, sockets["admin"])
+        async with running(feed.keep_written, lambda: feed.keep_expiring(services.changes)):
+            child.ready()
+            await child.stopping.wait()
+            _log.info("stopping")
+        await hub.stop()
+        await feed.finish()
+
+
+def _caught_up(hub: Hub, workers: int) -> int:
+    """Give the moment up to which the ledger has every fact of every worker; 0 when unknown."""
+    if len(hub.peers) < workers:
+        return 0
+    return int(min(peer.gauges.get("facts_until", 0.0) for peer in hub.peers.values()))
+
+
+async def _serve_admin(
+    stack: contextlib.AsyncExitStack,
+    services: Services,
+    config: Config,
+    layout: Layout,
+    listening: socket.socket,
+) -> None:
+    """Serve the operator on the admin listener, and on a unix socket that needs no key."""
+    app = build_admin_app(services, allowed_hosts=config.admin.allowed_hosts)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=2)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listening).start()
+    before = os.umask(0o177)
+    try:
+        layout.admin_socket.unlink(missing_ok=True)
+        await web.UnixSite(runner, str(layout.admin_socket)).start()
+    finally:
+        os.umask(before)
+
+
+async def _patiently(stack: contextlib.AsyncExitStack, url: str) -> Ledger:
+    """Open the ledger; a predecessor that is still ending keeps its lock for a moment."""
+    deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
+    while True:
+        try:
+            return await stack.enter_async_context(open_ledger(url))
+        except LedgerBusyError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.1)

@@ -1,0 +1,263 @@
+"""The doors of one worker, wired: submission in its forms, inbound mail, the tracking host."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from relay.acceptance.accept import Acceptance, Node
+from relay.clock import now
+from relay.config import Config
+from relay.dispatch.dispatcher import Dispatcher
+from relay.inbound.handler import InboundHandler
+from relay.inbound.kept import Kept
+from relay.layout import Layout
+from relay.live_settings import LiveSettings
+from relay.mail.keyring import KeyRing
+from relay.message import Delivery, Message
+from relay.recipients import RecipientIndex
+from relay.recorder import Recorder
+from relay.spool.protocol import Spool
+from relay.submission import proxy, tls
+from relay.submission.door import Door
+from relay.submission.handler import SubmissionHandler
+from relay.submission.limits import Gate, GateLimits
+from relay.submission.listener import Listener
+from relay.submission.logins import Logins
+from relay.submission.options import SessionLimits, SessionOptions
+from relay.suppressions import RecipientHash, Suppressions
+from relay.web.clients import ClientAddress
+from relay.web.tracking import TrackingHost
+
+_NO_LIMIT = 1 << 62
+
+
+@dataclass(slots=True)
+class Onward:
+    """Dispatch, as acceptance sees it."""
+
+    dispatcher: Dispatcher
+    by_domain: bool  # MX delivery groups by recipient domain; a next hop takes everything
+
+    def room(self, deliveries: int) -> bool:
+        """Say whether so many may start claimed."""
+        return self.dispatcher.room(deliveries)
+
+    def offer(self, message: Message, deliveries: Sequence[Delivery]) -> None:
+        """Hand over what was stored as claimed."""
+        self.dispatcher.offer(message, deliveries)
+
+    def destination(self, recipient_domain: str, _message: Message) -> str:
+        """Group by recipient domain also with one next hop, so that queue commands can name it."""
+        return recipient_domain if self.by_domain else "smarthost"
+
+
+@dataclass(slots=True, kw_only=True)
+class Doors:
+    """Opens and closes them."""
+
+    config: Config
+    layout: Layout
+    settings: LiveSettings
+    keyring: KeyRing
+    recorder: Recorder
+    spool: Spool
+    dispatcher: Dispatcher
+    suppressions: Suppressions
+    recipient_hash: RecipientHash
+    recipients: RecipientIndex
+    counts: Counter[str] = field(default_factory=Counter)
+    gate: Gate = field(init=False)
+    inbound: InboundHandler = field(init=False)
+    _listeners: list[Listener] = field(default_factory=list)
+    _serving: list[Door] = field(default_factory=list)
+    _site: web.AppRunner | None = None
+    _certificate: tls.ServerTls | None = None
+
+    def __post_init__(self) -> None:
+        submission = self.config.submission
+        self.gate = Gate(
+            GateLimits(
+                connections=submission.max_connections,
+                connections_per_address=submission.max_connections_per_address,
+                inflight=submission.max_inflight_bytes,
+            )
+        )
+        self.inbound = InboundHandler(
+            keyring=self.keyring,
+            record=self.recorder.record,
+            kept=Kept(self.layout.root / "unrecognised"),
+            clock=now,
+        )
+
+    async def open(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Serve on the inherited sockets."""
+        self._certificate = await asyncio.to_thread(self._load_certificate)
+        context = self._certificate.context
+        trusted = proxy.networks(self.config.submission.trusted_proxies)
+        submission = self._submission_door(context)
+        for name, door, implicit in (
+            ("submission", submission, None),
+            ("submission_tls", submission, context),
+            ("submission_plain", self._plain_door(), None),
+            ("inbound", self._inbound_door(), None),
+        ):
+            if name not in sockets:
+                continue
+            if door not in self._serving:
+                self._serving.append(door)
+            listener = Listener(
+                sockets[name],
+                door,
+                implicit_tls=implicit,
+                proxies=trusted if name.startswith("submission") else (),
+            )
+            listener.start()
+            self._listeners.append(listener)
+        await self._open_tracking(sockets["tracking"])
+
+    async def close(self, grace: float) -> None:
+        """Take nothing new; let what is coming in arrive for at most `grace` seconds."""
+        await asyncio.gather(*(listener.drain(grace) for listener in self._listeners))
+        if self._site is not None:
+            await self._site.cleanup()
+
+    def sessions(self) -> int:
+        """Count open SMTP connections."""
+        return sum(len(door.sessions) for door in self._serving)
+
+    def reload(self) -> None:
+        """Use new certificate files for new connections."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
+    def _load_certificate(self) -> tls.ServerTls:
+        submission = self.config.submission
+        if submission.certificate:
+            return tls.load(Path(submission.certificate), Path(submission.private_key))
+        return tls.load_or_create(self.layout.certificates, self.config.node.hostname)
+
+    def _limits(self, *, messages: int) -> SessionLimits:
+        submission = self.config.submission
+        return SessionLimits(
+            message=submission.max_message_bytes,
+            recipients=submission.max_recipients,
+            messages=messages,
+            errors_hard=submission.max_errors,
+            errors_soft=max(1, submission.max_errors // 2),
+            idle=submission.idle_seconds,
+            age=submission.session_seconds,
+            line=65_536 if submission.allow_long_lines else 998,
+        )
+
+    def _submission_door(self, context: ssl.SSLContext) -> Door:
+        submission = self.config.submission
+        return Door(
+            SubmissionHandler(self._acceptance()),
+            options=SessionOptions(
+                hostname=self.config.node.hostname, auth_needs_tls=not submission.plain_auth
+            ),
+            limits=self._limits(messages=submission.max_messages_per_connection),
+            authenticator=Logins(lambda: self.settings.current),
+            gate=self.gate,
+            tls=context,
+            count=self._count,
+        )
+
+    def _plain_door(self) -> Door:
+        """For allow-listed clients on a trusted network: no TLS, no login, no limit of messages."""
+        return Door(
+            SubmissionHandler(self._acceptance()),
+            options=SessionOptions(hostname=self.config.node.hostname, auth_offered=False),
+            limits=self._limits(messages=_NO_LIMIT),
+            authenticator=Logins(lambda: self.settings.current),
+            gate=self.gate,
+            count=self._count,
+        )
+
+    def _inbound_door(self) -> Door:
+        return Door(
+            self.inbound,
+            options=SessionOptions(
+                hostname=self.config.node.hostname,
+                auth_offered=False,
+                auth_required=False,
+                count_refusals=True,
+                normalize_line_ends=True,
+                nul_in_body=True,
+            ),
+            limits=SessionLimits(message=self.config.inbound.max_message_bytes, line=65_536),
+            gate=self.gate,
+            count=self._count,
+        )
+
+    def _acceptance(self) -> Acceptance:
+        config = self.config
+        return Acceptance(
+            node=Node(
+                name=config.node.name,
+                hostname=config.node.hostname,
+                tracking_url=config.tracking.base_url,
+                own_hosts=self._tracking_hosts(),
+            ),
+            settings=lambda: self.settings.current,
+            suppressions=self.suppressions,
+            recipient_hash=self.recipient_hash.of,
+            index=self.recipients,
+            spool=self.spool,
+            onward=Onward(self.dispatcher, by_domain=config.delivery.mode == "mx"),
+            clock=now,
+        )
+
+    def _tracking_hosts(self) -> frozenset[str]:
+        own = {urlsplit(self.config.tracking.base_url).hostname or ""}
+        for domain in self.settings.current.domains.values():
+            if domain.tracking_url:
+                own.add(urlsplit(domain.tracking_url).hostname or "")
+        return frozenset(own)
+
+    async def _open_tracking(self, listening: socket.socket) -> None:
+        host = TrackingHost(
+            hosts=_cached(self._tracking_hosts, lambda: self.settings.current.version),
+            keyring=self.keyring,
+            blocks=lambda: self.settings.current.blocks,
+            domain=self.settings.domain_by_id,
+            recorder=self.recorder,
+            clients=ClientAddress(self.config.tracking.trusted_proxies),
+            clock=now,
+        )
+        self._site = web.AppRunner(
+            host.application(),
+            access_log=None,
+            keepalive_timeout=15,
+            max_line_size=4096,
+            max_field_size=4096,
+        )
+        await self._site.setup()
+        await web.SockSite(self._site, listening, backlog=1024).start()
+
+    def _count(self, name: str) -> None:
+        self.counts[name] += 1
+
+
+def _cached(
+    make: Callable[[], frozenset[str]], version: Callable[[], int]
+) -> Callable[[], frozenset[str]]:
+    """Make a value again only when the settings moved on."""
+    held: tuple[int, frozenset[str]] = (-1, frozenset())
+
+    def get() -> frozenset[str]:
+        nonlocal held
+        if held[0] != version():
+            held = (version(), make())
+        return held[1]
+
+    return get

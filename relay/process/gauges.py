@@ -1,0 +1,102 @@
+"""What a worker does with what control sends, and what it says of itself once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+from relay.clock import now
+from relay.dispatch.dispatcher import Dispatcher
+from relay.live_settings import LiveSettings
+from relay.process.doors import Doors
+from relay.recorder import Recorder
+from relay.settings import Change, Pause
+from relay.spool.local import LocalSpool
+from relay.spool.protocol import QueueKey
+from relay.suppressions import Suppressions
+
+
+class Receiver:
+    """The worker's side of `relay.link.uplink.Receiver`."""
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        suppressions: Suppressions,
+        spool: LocalSpool,
+        dispatcher: Dispatcher,
+        doors: Doors,
+        recorder: Recorder,
+    ) -> None:
+        """Take what changes and what can be counted."""
+        self._settings = settings
+        self._suppressions = suppressions
+        self._spool = spool
+        self._dispatcher = dispatcher
+        self._doors = doors
+        self._recorder = recorder
+        self._facts_until = 0  # every fact before this moment is in the ledger
+        self._pause_changed = asyncio.Event()
+        self._pause_changed.set()
+
+    @property
+    def settings_version(self) -> int:
+        """Give the version of the settings in force."""
+        return self._settings.current.version
+
+    def changed(self, changes: tuple[Change, ...]) -> None:
+        """Take steps of the change feed."""
+        before = self._settings.current.pause
+        self._settings.apply(changes)
+        if self._settings.current.pause != before:
+            self._pause_changed.set()
+
+    def welcomed(self, version: int) -> None:
+        """Read the snapshot if control has moved on while we were apart."""
+        if version != self._settings.current.version:
+            self._settings.reload()
+            self._pause_changed.set()
+
+    def suppressed(self) -> None:
+        """Map the suppression table again."""
+        self._suppressions.reload()
+
+    async def watch_pauses(self) -> None:
+        """Tell dispatch and spool what is paused, at the start and at each change."""
+        while True:
+            await self._pause_changed.wait()
+            self._pause_changed.clear()
+            pause = self._settings.current.pause
+
+            def paused(key: QueueKey, pause: Pause = pause) -> bool:
+                return (
+                    key.account in pause.accounts
+                    or key.destination in pause.destinations
+                    or key.sending_domain in pause.domains
+                    or (key.account, key.campaign) in pause.campaigns
+                )
+
+            await self._dispatcher.pause(paused)
+
+    def gauges(self) -> dict[str, float]:
+        """Give the worker's present state."""
+        if not self._spool.outbox_bytes:
+            self._facts_until = now()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "connections": float(self._doors.sessions()),
+            "inflight_bytes": float(self._doors.gate.inflight),
+            "facts_until": float(self._facts_until),
+            "outbox_bytes": float(self._spool.outbox_bytes),
+            "suppressions": float(len(self._suppressions)),
+            "settings_version": float(self._settings.current.version),
+            "refusing": 1.0 if self._spool.refuses() else 0.0,
+            "damaged": float(self._spool.damaged),
+            "max_rss_bytes": float(usage.ru_maxrss) * 1024,
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Give the worker's counters since it started."""
+        inbound = {f"inbound_{name}": count for name, count in self._doors.inbound.counts.items()}
+        return {**self._doors.counts, **self._recorder.counts, **inbound}
