@@ -169,9 +169,10 @@ def split_path(argument: bytes) -> tuple[bytes, bytes]:
     if found is None:
         raise _unbracketed()
     rest = argument[found.end() :]
-    if rest and rest[:1] != b" ":
+    parameters = rest.strip(b" ")
+    if rest and (rest[:1] != b" " or (parameters and not parameters[:1].isalnum())):
         raise _unbracketed()
-    return found.group(), rest.strip(b" ")
+    return found.group(), parameters
 
 
 def parse_address(

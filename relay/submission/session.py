@@ -112,8 +112,8 @@ class SubmissionSession(SMTP):
         """Feed the engine."""
         if self._closing:
             self._drained += len(data)
-            if self._drained > _LINGER_OCTETS and self.transport is not None:
-                self.transport.abort()
+            if self._drained > _LINGER_OCTETS:
+                self._pause_reading()
             return
         self.engine.feed(data)
         if self._driver is None:
