@@ -2,13 +2,15 @@
 
 Concurrency rises slowly with success (by one for every round of all lanes) and is halved by a
 throttling reply, which also pauses the destination, longer each time; a success shortens the next
-pause again. The share of the window grows as the destination proves quick.
+pause again. The share of the window grows as the destination proves quick. With a tally the limits
+hold for all workers together, but for one lane that every worker may have.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Protocol
 
 from relay.dispatch.fair import FairQueue
 from relay.dispatch.limits import DispatchOptions, Feedback, Limits
@@ -18,12 +20,31 @@ _QUICK = 5.0  # seconds from start to end of an attempt below which a destinatio
 _BURST = 0.25  # seconds' worth of deliveries that may start at once under a rate
 
 
+class Tally(Protocol):
+    """Counts shared by the workers: `sum` is over all of them, `add` and `sub` are our part."""
+
+    def add(self, key: bytes, amount: int = 1, *, lifetime: float = 0.0) -> None:
+        """Add; with a lifetime the count is forgotten that many seconds later."""
+        ...
+
+    def sub(self, key: bytes, amount: int = 1) -> None:
+        """Take away."""
+        ...
+
+    def sum(self, key: bytes) -> int:
+        """Give the number now."""
+        ...
+
+
 class Destination:
     """One destination; times are seconds of the loop's clock."""
 
     __slots__ = (
+        "_lanes_key",
         "_options",
         "_pause",
+        "_rate_key",
+        "_tally",
         "_tokens",
         "_tokens_at",
         "allowed",
@@ -41,8 +62,18 @@ class Destination:
         "waiters",
     )
 
-    def __init__(self, name: str, limits: Limits, options: DispatchOptions, now: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        options: DispatchOptions,
+        now: float,
+        tally: Tally | None = None,
+    ) -> None:
         """Start with the initial concurrency."""
+        self._tally = tally
+        self._lanes_key = b"lanes:" + name.encode()
+        self._rate_key = b"rate:" + name.encode()
         self.name = name
         self.limits = limits
         self._options = options
@@ -72,7 +103,23 @@ class Destination:
 
     def may_add_lane(self) -> bool:
         """Tell whether one more lane keeps to the concurrency allowed."""
-        return self.lanes < int(self.allowed)
+        if self.lanes >= int(self.allowed):
+            return False
+        if self._tally is None or not self.lanes:
+            return True
+        return self._tally.sum(self._lanes_key) < self.limits.concurrency
+
+    def lane_started(self) -> None:
+        """Count a lane."""
+        self.lanes += 1
+        if self._tally is not None:
+            self._tally.add(self._lanes_key)
+
+    def lane_ended(self) -> None:
+        """Count a lane no more."""
+        self.lanes -= 1
+        if self._tally is not None:
+            self._tally.sub(self._lanes_key)
 
     def take_token(self, now: float) -> bool:
         """Use up one start under the rate limit, if there is one left."""
@@ -82,9 +129,17 @@ class Destination:
         most = max(rate * _BURST, 1.0)
         self._tokens = min(most, self._tokens + (now - self._tokens_at) * rate)
         self._tokens_at = now
-        if self._tokens < 1.0:
+        if self._tokens < 1.0 or not self._shared_token(rate):
             return False
         self._tokens -= 1.0
+        return True
+
+    def _shared_token(self, rate: float) -> bool:
+        if self._tally is None:
+            return True
+        if self._tally.sum(self._rate_key) >= max(rate, 1.0):
+            return False
+        self._tally.add(self._rate_key, lifetime=max(1.0, 1.0 / rate))
         return True
 
     def note(self, feedback: Feedback, took: float, now: float, pause: float = 0.0) -> None:
