@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\n|\Z)")
 
+_EIGHT = b" " * 8
+
 
 def split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
     """Give the fields of a header block as (lower-case name, raw value), in order; stops at the
@@ -26,15 +28,17 @@ def split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _one_space(raw: bytes) -> bytes:
-    """Reduce every run of spaces and tabs to one space; the cost falls with each pass, so it is
-    linear.
-    """
+    """Reduce every run of spaces and tabs to one space, in time linear in the length."""
     if b"\t" in raw:
         raw = raw.replace(b"\t", b" ")
-    while b"  " in raw:
-        # Long runs shrink by eight at a time: few passes whatever the input.
-        raw = raw.replace(b"        ", b" ") if b"        " in raw else raw.replace(b"  ", b" ")
-    return raw
+    while _EIGHT in raw:  # long runs shrink by eight at a time, whatever the input
+        raw = raw.replace(_EIGHT, b" ")
+    first, *rest = raw.split(b"  ")
+    if not rest:
+        return raw
+    last = rest.pop().lstrip(b" ")
+    kept = [piece for piece in [piece.lstrip(b" ") for piece in rest] if piece]
+    return b" ".join((first, *kept, last))
 
 
 def relaxed_value(value: bytes) -> bytes:

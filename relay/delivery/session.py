@@ -134,11 +134,12 @@ class Opener:
     def _session_error(self, connection: Connection, domain: str) -> SessionError:
         target, log = connection.target, connection.engine.log
         failure = connection.failure or Failure(Stage.CONNECT, Problem.LOST, "the session ended")
+        # With TLS 1.3 a server refuses our side only after we thought the handshake done.
+        refused = failure.stage is Stage.EHLO and connection.tls and failure.reply is None
         if failure.problem is Problem.TLS:
             self.counts.count(domain, target, "starttls-not-supported")
-        elif failure.problem is Problem.LOST and failure.stage is Stage.EHLO and connection.tls:
-            # With TLS 1.3 a server refuses our side only after we thought the handshake done.
-            text = "the server closed the connection right after the TLS handshake"
+        elif refused or (failure.stage is Stage.STARTTLS and failure.reply is None):
+            text = f"TLS with {target.name} failed: {failure.error}"
             failure = Failure(Stage.TLS, Problem.TLS, text)
             self.counts.count(domain, target, "validation-failure")
         return SessionError(target, failure, log)
