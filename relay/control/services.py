@@ -22,6 +22,7 @@ from relay.control.operations.confirmation import Confirmations
 from relay.control.operations.credentials import Credentials
 from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
+from relay.control.operations.stats import Stats
 from relay.control.operations.suppression_facts import SuppressionFacts
 from relay.control.operations.suppression_files import SuppressionFiles
 from relay.control.operations.suppression_rows import SuppressionKeys
@@ -89,6 +90,7 @@ class Services:
     suppression_facts: SuppressionFacts  # not asked, but told: what workers saw
     suppression_files: SuppressionFiles
     audit: Audit
+    stats: Stats
     registry: Registry
     suppression_feed: SuppressionFeed
     workers: Workers
@@ -134,6 +136,7 @@ def build_services(
         "suppression_files": SuppressionFiles(changes, keys),
         "suppressions": Suppressions(changes, keys),
         "audit": Audit(changes),
+        "stats": Stats(changes),
     }
     registry = Registry((*nouns.values(), *extra))
     return Services(
