@@ -123,6 +123,7 @@ class Sink:
         self._keep_bodies = keep_bodies
         self._record: TextIO | None = None
         if record is not None:
+            record.parent.mkdir(parents=True, exist_ok=True)
             self._record = record.open("a", encoding="utf-8")
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)

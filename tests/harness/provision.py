@@ -28,7 +28,7 @@ async def provision(
     tracked: tuple[str, ...] = (),
     untracked: tuple[str, ...] = (),
     any_sender: bool = True,
-    passwordless: bool = True,
+    passwordless: bool = False,
     unsubscribe: bool = True,
 ) -> Tenant:
     """Make an account with a login, domains of both kinds (all with DKIM keys), and an

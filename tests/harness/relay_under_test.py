@@ -153,6 +153,11 @@ class RelayUnderTest:
             await self._process.wait()
             self._process = None
 
+    async def ended(self) -> None:
+        """Wait, without a limit, until the started process has ended."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def gone(self, seconds: float = 30.0) -> None:
         """Wait until the started process and all its children have ended by themselves."""
         process = self._process
