@@ -21,6 +21,9 @@ _FIND = re.compile(ADDRESS)
 _BRACKETED = re.compile(r"<\s*([^<>\s]{1,200}@[^<>\s]{1,255})\s*>")
 _TYPE = re.compile(r"\s*[\w/.-]{1,30}\s*;\s*(.*)", re.S)
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
+# Chinese and Japanese text stands next to an address without a blank.
+_ASCII_TAIL = re.compile("[\u2e80-\uffef]([!-~]+)$")
+_CJK_BEHIND = re.compile("(?<=[!-~])[\u2e80-\uffef].*", re.DOTALL)
 _EDGES = "'`\"*.,;:!?=|-"
 _QUOTED: Final = re.compile(r"=\?|\?=")
 
@@ -58,7 +61,7 @@ def clean(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not local.startswith('"'):
         local = local.lstrip(_EDGES)
-    domain = domain.rstrip(".>-_")
+    local, domain = _out_of_cjk(local), _CJK_BEHIND.sub("", domain).rstrip(".>-_")
     if not (at and local and domain) or len(local) + len(domain) > 319 or _QUOTED.search(local):
         return ""
     return f"{local}@{domain}"
@@ -80,6 +83,14 @@ def typed(value: str) -> str:
     if name[:1] == "/":  # an X.400 name has blanks inside
         return name[:320]
     return name.split()[0][:320].strip("<>") if name else ""
+
+
+def _out_of_cjk(local: str) -> str:
+    """Take an ASCII local part out of the words written before it without a blank."""
+    if local.isascii():
+        return local
+    found = _ASCII_TAIL.search(local)
+    return found[1] if found else local
 
 
 def _unescape(found: re.Match[str]) -> str:

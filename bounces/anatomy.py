@@ -25,19 +25,29 @@ MAX_DEPTH: Final = 10
 
 _FIELD = re.compile(r"^([!-9;-~]{1,100})[ \t]*:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _FOLD = re.compile(r"\s*\n[ \t]+")
-_PARAMETER = re.compile(r';\s*([\w*-]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.){0,300})"|([^\s;"]{1,300}))', re.S)
+_PARAMETER = re.compile(
+    r';\s*([\w*-]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.){0,300})"|([^\s;"]{1,300}))', re.S
+)
 _ENCODED_WORD = re.compile(r"=\?([\w.-]{1,40})(?:\*[\w-]{1,20})?\?([bBqQ])\?([^?\s]{0,1000})\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(=\?)")
-_GUESSED_BOUNDARY = re.compile(rb"(?:\A|\n)--([^\s-][^\n]{0,199}|-[^\n]{1,199})\n(?=content-)", re.I)
-_TAG = re.compile(
-    r"<(?:!--.{0,4000}?-->|!?/?(?:html|head|body|meta|title|link|p|br|hr|div|span|font|b|i|u|em|strong"
-    r"|a|img|table|tbody|thead|tr|td|th|ul|ol|li|pre|code|tt|h[1-6]|blockquote|center|doctype|o:p)\b"
-    r"[^>]{0,4000}>)",
-    re.I | re.S,
+_GUESSED_BOUNDARY = re.compile(
+    rb"(?:\A|\n)--([^\s-][^\n]{0,199}|-[^\n]{1,199})\n(?=content-)", re.I
 )
-_HIDDEN = re.compile(r"<(style|script)\b[^>]{0,500}>.{0,20000}?</\1>", re.I | re.S)
-_BREAKING = re.compile(r"<(?:/?p|br|/?div|/?tr|/?h[1-6]|/?li|/?pre|/?table|hr|/td)\b", re.I)
-_ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&nbsp;": " ", "&quot;": '"', "&#39;": "'", "&amp;": "&"}
+_TAG = re.compile(
+    r"<!?/?(?:html|head|body|meta|title|link|p|br|hr|div|span|font|b|i|u|em|strong|a|img|table|tbody"
+    r"|thead|tr|td|th|ul|ol|li|pre|code|tt|h[1-6]|blockquote|center|doctype|o:p)\b[^<>]{0,2000}>",
+    re.IGNORECASE,
+)
+_UNSHOWN: Final = (("<!--", "-->"), ("<style", "</style>"), ("<script", "</script>"))
+_BREAKING = re.compile(r"<(?:/?p|br|/?div|/?tr|/?h[1-6]|/?li|/?pre|/?table|hr|/td)\b", re.IGNORECASE)
+_ENTITIES: Final = {
+    "&lt;": "<",
+    "&gt;": ">",
+    "&nbsp;": " ",
+    "&quot;": '"',
+    "&#39;": "'",
+    "&amp;": "&",
+}
 _CHARSETS: Final = frozenset(
     "utf-8 iso-8859-1 iso-8859-2 iso-8859-5 iso-8859-7 iso-8859-9 iso-8859-15 windows-1250 windows-1251"
     " windows-1252 windows-1254 koi8-r koi8-u iso-2022-jp shift_jis euc-jp cp932 gb2312 gbk gb18030"
@@ -98,7 +108,9 @@ class Part:
     def text(self) -> str:
         """Decode the body (transfer encoding, character set), at most `MAX_PART_TEXT` characters."""
         if self._text is None:
-            raw = _untransfer(self.body[:MAX_PART_TEXT], self.fields.get("content-transfer-encoding"))
+            raw = _untransfer(
+                self.body[:MAX_PART_TEXT], self.fields.get("content-transfer-encoding")
+            )
             self._text = decode(raw, parameter(self.content_type, "charset"))
         return self._text
 
@@ -260,9 +272,29 @@ def _decode_word(found: re.Match[str]) -> str:
 
 def untag(markup: str) -> str:
     """Turn HTML into lines of text; `<ann@inbox.test>` is no tag and stays."""
-    text = _HIDDEN.sub(" ", markup)
-    text = _BREAKING.sub(lambda m: "\n" + m[0], text.replace("\n", " "))
+    for opening, closing in _UNSHOWN:
+        markup = _without(markup, opening, closing)
+    text = _BREAKING.sub(lambda m: "\n" + m[0], markup.replace("\n", " "))
     text = _TAG.sub(" ", text)
     for entity, char in _ENTITIES.items():
         text = text.replace(entity, char)
     return "\n".join(line.strip() for line in text.split("\n"))
+
+
+def _without(markup: str, opening: str, closing: str) -> str:
+    """Take out everything between two marks, also an opening one that is never closed."""
+    lowered = markup.lower()
+    at = lowered.find(opening)
+    if at < 0:
+        return markup
+    kept: list[str] = []
+    behind = 0
+    while at >= 0:
+        kept.append(markup[behind:at])
+        end = lowered.find(closing, at)
+        if end < 0:
+            return " ".join(kept)
+        behind = end + len(closing)
+        at = lowered.find(opening, behind)
+    kept.append(markup[behind:])
+    return " ".join(kept)

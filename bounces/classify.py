@@ -20,7 +20,9 @@ MAX_TEXT: Final = 1500
 _LINE = re.compile(r"\s*([2-5]\d\d)(?:[ -]+(?:#?([245]\.\d{1,3}\.\d{1,3})(?![\d.])[:,;]?)?|$)")
 _CONTINUED = re.compile(r"(?<![\w.])[245]\d\d-[ ]?(?:[245]\.\d{1,3}\.\d{1,3}(?![\d.]))?[ ]?")
 _ENHANCED = re.compile(r"(?<![\d.])#?([245]\.\d{1,2}\.\d{1,3})(?![\d.])")
-_CODE = re.compile(r"(?<![\d.\w-])(4[2-5]\d|5[0-7]\d)(?![ -](?:bytes|octets|kb|lines|messages|seconds|hours))(?:[ -]|$|(?=[,.:;)\]'\"]))")
+_CODE = re.compile(
+    r"(?<![\d.\w-])(4[2-5]\d|5[0-7]\d)(?![ -](?:bytes|octets|kb|lines|messages|seconds|hours))(?:[ -]|$|(?=[,.:;)\]'\"]))"
+)
 _ADDRESS = re.compile(r"<?[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}>?")
 _SPACE = re.compile(r"\s+")
 
@@ -104,9 +106,11 @@ def classify(
     digits = str(code) if code else ""
     rule = load_rules().first(folded, digits, enhanced, stage, provider)
     if rule is not None:
-        return answer(rule.klass, rule.reason, code, stage, rule.id, rule.told)
+        return answer(
+            rule.klass, rule.reason, code, enhanced, stage=stage, rule=rule.id, told=rule.told
+        )
     klass, reason, rule_id = _by_codes(code, enhanced)
-    return answer(klass, reason, code, stage, rule_id, {})
+    return answer(klass, reason, code, enhanced, stage=stage, rule=rule_id)
 
 
 def prepare(text: str) -> str:

@@ -39,7 +39,12 @@ def _record(record: Record) -> Mapping[str, object]:
 def report_line(file: str, report: Report) -> bytes:
     """Write a report as one JSON line, without its line end."""
     return msgspec.json.encode(
-        {"file": file, "kind": report.kind, "records": [_record(r) for r in report.records], "why": report.why}
+        {
+            "file": file,
+            "kind": report.kind,
+            "records": [_record(r) for r in report.records],
+            "why": report.why,
+        }
     )
 
 
@@ -54,7 +59,12 @@ def read_files(paths: Iterable[str], out: IO[bytes], *, stdin: BinaryIO | None =
             message = (stdin or sys.stdin.buffer).read() if path == "-" else Path(path).read_bytes()
         except OSError as error:
             status = 1
-            said = {"file": path, "kind": "other", "records": [], "error": error.strerror or str(error)}
+            said = {
+                "file": path,
+                "kind": "other",
+                "records": [],
+                "error": error.strerror or str(error),
+            }
             out.write(msgspec.json.encode(said) + b"\n")
             continue
         out.write(report_line(path, read(message)) + b"\n")

@@ -18,7 +18,9 @@ from bounces.judgement import Judgement
 from bounces.report import MAX_DIAGNOSTIC, Category, Record
 
 _UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-)")
-_QUOTED = re.compile(r"(?:[:;'\"\u2018(]|<<<|>>>|\bOut:)\s{1,6}(?=[45]\d\d[ -])|[:;'\"(](?=[45]\d\d[ -])")
+_QUOTED = re.compile(
+    r"(?:[:;'\"\u2018(]|<<<|>>>|\bOut:)\s{1,6}(?=[45]\d\d[ -])|[:;'\"(](?=[45]\d\d[ -])"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _PROVIDERS: Final = (
     ("google", ("google.com", "gmail", "googlemail", "gsmtp")),
@@ -139,4 +141,7 @@ def failure(
         remote_mta=printable(remote_mta, 255),
         provider=provider,
         rule=judged.rule,
+        address_fault=category is Category.HARD
+        and judged.recipient == "suppress"
+        and enhanced[:4] != "5.7.",
     )

@@ -18,13 +18,34 @@ from bounces.returned import COPY_TYPES, of_fields
 FEEDBACK_TYPE: Final = "message/feedback-report"
 SUPPRESSING: Final = frozenset({"abuse", "opt-out", "fraud", "complaint"})
 _TYPES: Final = frozenset(
-    {"abuse", "fraud", "virus", "other", "not-spam", "opt-out", "opt-out-list", "auth-failure", "dkim", "miscategorized"}
+    {
+        "abuse",
+        "fraud",
+        "virus",
+        "other",
+        "not-spam",
+        "opt-out",
+        "opt-out-list",
+        "auth-failure",
+        "dkim",
+        "miscategorized",
+    }
 )
 _REDACTED = re.compile(r"^(?:redacted|\[?redacted|x+|undisclosed|hidden|anonymous)\b", re.I)
-_JMRP_FROM = re.compile(r"staff@(?:hotmail|outlook|live)\.|@(?:fbl|feedback|complaints?|jmrp)\.|feedback-?loop", re.I)
-_JMRP_SUBJECT = re.compile(r"^complaint about message from|^(?:fbl|feedback loop)\b|abuse report", re.I)
+_JMRP_FROM = re.compile(
+    r"staff@(?:hotmail|outlook|live)\.|@(?:fbl|feedback|complaints?|jmrp)\.|feedback-?loop", re.I
+)
+_JMRP_SUBJECT = re.compile(
+    r"^complaint about message from|^(?:fbl|feedback loop)\b|abuse report", re.I
+)
 _WANTED_TYPE = re.compile(r"^feedback-type[ \t]*:", re.I | re.MULTILINE)
-_DELIVERED_TO: Final = ("x-original-to", "delivered-to", "x-envelope-to", "envelope-to", "x-rcpt-to")
+_DELIVERED_TO: Final = (
+    "x-original-to",
+    "delivered-to",
+    "x-envelope-to",
+    "envelope-to",
+    "x-rcpt-to",
+)
 _RECEIVED_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,128}@[^\s<>;]{1,255})>?", re.I)
 
 
@@ -46,7 +67,9 @@ def is_complaint(mail: Mail) -> str:
         return "complaint subject with the copied mail"
     if copy is not None and _JMRP_FROM.search(sender) and "x-hmxmroriginalrecipient" in mail.fields:
         return "JMRP sender"
-    if "x-hmxmroriginalrecipient" in mail.fields or (copy and "x-hmxmroriginalrecipient" in _copied(mail)):
+    if "x-hmxmroriginalrecipient" in mail.fields or (
+        copy and "x-hmxmroriginalrecipient" in _copied(mail)
+    ):
         return "JMRP field"
     return ""
 
@@ -66,7 +89,9 @@ def _report_fields(mail: Mail) -> Fields:
 
 def _copied(mail: Mail) -> Fields:
     part = mail.first(*COPY_TYPES)
-    if part is None:  # a copy of another type: the part behind the report, if it begins like a header
+    if (
+        part is None
+    ):  # a copy of another type: the part behind the report, if it begins like a header
         behind = [n for n, p in enumerate(mail.parts) if p.media_type == FEEDBACK_TYPE]
         part = mail.parts[behind[0] + 1] if behind and len(mail.parts) > behind[0] + 1 else None
     if part is None:
@@ -102,11 +127,18 @@ def read_feedback(mail: Mail) -> tuple[tuple[Record, ...], Returned]:
 
 def _recipients(mail: Mail, said: Fields, copied: Fields) -> list[str]:
     """Find who complained: the report's own fields, then the copied header, unfolded."""
-    named = [addresses.find(v) for v in said.all("original-rcpt-to") + said.all("removal-recipient") + said.all("original-recipient")]
+    named = [
+        addresses.find(v)
+        for v in said.all("original-rcpt-to")
+        + said.all("removal-recipient")
+        + said.all("original-recipient")
+    ]
     kept = _visible(named)
     if kept:
         return kept
-    told = [addresses.find(fields.get("x-hmxmroriginalrecipient")) for fields in (mail.fields, copied)]
+    told = [
+        addresses.find(fields.get("x-hmxmroriginalrecipient")) for fields in (mail.fields, copied)
+    ]
     to = _visible(addresses.find_all(copied.get("to")))
     delivered = [addresses.find(copied.get(name)) for name in _DELIVERED_TO]
     received = [found[1] for v in copied.all("received") if (found := _RECEIVED_FOR.search(v))]

@@ -63,6 +63,7 @@ REASONS: Final[Mapping[str, str]] = {
 
 HARD_REASONS: Final = frozenset({"userunknown", "hasmoved", "hostunknown", "notaccept"})
 
+NOTHING_TOLD: Final[Mapping[str, str]] = {}
 _LATER: Final = frozenset({"throttled", "greylisted", "network", "system"})
 _SLOW: Final = frozenset({"throttled", "blocked", "spam"})
 _STOP: Final = frozenset({"blocked", "auth-failure", "config-ptr"})
@@ -153,17 +154,25 @@ class Judgement:
 
 
 def answer(
-    klass: str, reason: str, code: int, stage: str, rule: str, told: Mapping[str, str]
+    klass: str,
+    reason: str,
+    code: int,
+    enhanced: str,
+    *,
+    stage: str = "",
+    rule: str = "",
+    told: Mapping[str, str] = NOTHING_TOLD,
 ) -> Judgement:
     """Draw the consequences of a class.
 
-    `code` is an SMTP code, or 0 where a report gives none (then the failure is final). `told` are
-    answers a rule gives itself. A recipient is only ever suppressed for a final reply about the
-    address; what is about us (authentication, reputation, rate) never suppresses anybody.
+    `code` is an SMTP code, or 0 where a report gives none (then the failure is final), `enhanced`
+    the enhanced code or `""`. `told` are answers a rule gives itself. A recipient is only ever
+    suppressed for a final reply about the address, and never under 5.7.x: what is about us
+    (authentication, reputation, rate, policy) suppresses nobody.
     """
     final = code == 0 or code >= 500
     hard = final and reason in HARD_REASONS
-    suppress = hard and klass == "user-unknown"
+    suppress = hard and _about_the_address(klass, code, enhanced)
     return Judgement(
         klass=klass,
         reason=reason,
@@ -172,6 +181,15 @@ def answer(
         delivery=told.get("delivery") or _delivery(klass, code, stage, final=final),
         recipient=told.get("recipient") or ("suppress" if suppress else "keep"),
         destination=told.get("destination") or _destination(klass, final=final),
+    )
+
+
+def _about_the_address(klass: str, code: int, enhanced: str) -> bool:
+    """Tell whether code and class agree that it is the address that is bad (RFC 3463 section 3.2)."""
+    if enhanced[:4] == "5.7." or enhanced[:1] == "4":
+        return False
+    return klass == "user-unknown" or (
+        klass == "dns" and (enhanced in ("5.1.2", "5.1.10") or code == 556)
     )
 
 

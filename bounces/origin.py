@@ -26,7 +26,10 @@ _DAEMON = re.compile(
     r"|system administrator|message delivery|majordomo-owner|mdaemon|smtp_gateway|imss@|microsoftexchange[0-9a-f]{20}"
     r"|(?:^|[<\"\s])(?:bounces?|bounced|ndr|mta|mailadmin|mailmaster|exchange-?admin|double-bounce|mail-?returned)@"
 )
-_DIALOGUE = re.compile(r"^[ \t<>]*5\d\d[ -](?:5\.\d\.\d|<)|>>> ?rcpt to|<<< ?5\d\d|smtp error|said: ?5\d\d|\b5[05]\d 5\.\d\.\d", re.MULTILINE)
+_DIALOGUE = re.compile(
+    r"^[ \t<>]*5\d\d[ -](?:5\.\d\.\d|<)|>>> ?rcpt to|<<< ?5\d\d|smtp error|said: ?5\d\d|\b5[05]\d 5\.\d\.\d",
+    re.MULTILINE,
+)
 _SUBJECTS: Final = folded(
     """undeliver; delivery status; delivery-status; delivery fail; delivery report; delivery problem; delivery error; delivery notif; delivery delay
     delivery has; failure notice; failure notif; failure delivery; failed delivery; mail delivery; returned mail; mail returned; returning message
@@ -35,7 +38,7 @@ _SUBJECTS: Final = folded(
     could not deliver; cannot be delivered; can't be delivered; not delivered; email fail; e-mail fail; mail fail; message fail; message delivery
     delayed mail; warning: could not send; warning: message; user unknown; unknown user; problem delivering; unable to deliver; mail system; mail could not; errors from; are not member; not a member of
     unzustellbar; nicht zugestellt; fehlgeschlagen; zustellung; non remis; non distribu; non delivre; echec; impossible de remettre; impossible de distribuer
-    no se ha podido; no se pudo; no se puede; no entregado; mancata consegna; impossibile recapitare; mancato recapito; kan inte levereras; kunde inte levereras; gick inte att leverera; leveransfel
+    no se ha podido; no se pudo; no se puede; no entregado; mancata consegna; impossibile recapitare; mancato recapito; kan inte levereras; kunde inte levereras; gick inte att leverera; gar inte att leverera; leveransfel
     olevererbar; niet bestelbaar; onbestelbaar; niet bezorgd; nao entreg; nao foi entreg; devolvid; falha na entrega; nie dostarczono; niedostarcz; nedorucit; \u043d\u0435 \u0434\u043e\u0441\u0442\u0430\u0432\u043b; \u043d\u0435\u0434\u043e\u0441\u0442\u0430\u0432
     \u9000\u4fe1; \u6295\u905e\u5931\u6557; \u6295\u9012\u5931\u8d25; \u65e0\u6cd5\u6295\u9012; \u7121\u6cd5\u50b3\u9001; \u53d1\u9001\u5931\u8d25; \u672a\u9001\u8fbe; \u914d\u4fe1\u4e0d\u80fd; \u914d\u4fe1\u3067\u304d\u307e; \u9001\u4fe1\u3067\u304d\u307e; \u914d\u9001\u3067\u304d\u307e; \u4e0d\u9054; \u914d\u4fe1\u30a8\u30e9\u30fc; \u914d\u4fe1\u5931\u6557; \uc804\uc1a1 \uc2e4\ud328; \ubc18\uc1a1"""
 )
@@ -44,7 +47,7 @@ _OPENINGS: Final = folded(
     unable to deliver; failed to deliver; not able to deliver; were not able to deliver; has not been delivered; was not delivered; not delivered; did not reach; could not reach; could not be reached; could not be sent; cannot deliver; not been delivered
     wasn't delivered; couldn't be reached; delivery to; delivery of; delivery has; delivery status; delivery problem; delivery attempt; delivery fail; undeliver; delevery to; deliver to the following; delivery failed; returned mail; returned to sender; returned message
     permanent error; permanent fatal; failed recipient; automatically rejected; was rejected; has been rejected; following address; transcript of session; you are not a member; user unknown; no such user; mailbox full; over quota; not receive this message
-    konnte nicht; nicht zugestellt; n'a pas pu; n'a pu etre; n'a pas ete; no se pudo; no pudo ser; no se ha podido; kunde inte; kan niet; kon niet; niet worden bezorgd; nao foi; nao pode; non e stato possibile; non e' stato; nie mozna; \u043d\u0435 \u0443\u0434\u0430\u043b\u043e\u0441\u044c; \u043d\u0435 \u0431\u044b\u043b\u043e \u0434\u043e\u0441\u0442\u0430\u0432\u043b
+    konnte nicht; nicht zugestellt; n'a pas pu; n'a pu etre; n'a pas ete; no se pudo; no pudo ser; no se ha podido; kunde inte; inte att leverera; kan niet; kon niet; niet worden bezorgd; nao foi; nao pode; non e stato possibile; non e' stato; nie mozna; \u043d\u0435 \u0443\u0434\u0430\u043b\u043e\u0441\u044c; \u043d\u0435 \u0431\u044b\u043b\u043e \u0434\u043e\u0441\u0442\u0430\u0432\u043b
     \u9000\u56de; \u9000\u4fe1; \u65e0\u6cd5; \u7121\u6cd5; \u672a\u80fd; \u3067\u304d\u307e\u305b\u3093\u3067\u3057\u305f; \u914d\u9001; \u914d\u4fe1; \u4e0d\u9054"""
 )
 _AUTO_SUBJECTS: Final = folded(
@@ -59,15 +62,37 @@ _CHALLENGES: Final = folded(
     sender verification; sender authentication; sender validation; sender approval; authorization requested; authorize your; authorise your; authorization required; challenge/response; challenge-response; challenge response; spamarrest; spam arrest; boxbe; bluebottle; mailinblack; click the link below to deliver; verification required; verify that you are; verify you are
     prove that you are human; you are a human; you are human; are a real person; tmda; awaits your confirmation; awaiting confirmation; awaiting your confirmation; awaits verification; awaiting verification; to complete delivery; to ensure delivery; complete the delivery; knowspam; choicemail; vanquish; approved sender; allowed sender; approved senders list; unrecognized sender; guest list"""
 )
-_NO_CHALLENGE: Final = folded("""subscription; subscribe; unsubscribe; your account; your order; newsletter""")
+_NO_CHALLENGE: Final = folded(
+    """subscription; subscribe; unsubscribe; your account; your order; newsletter"""
+)
 _NOT_ANSWERED: Final = frozenset({"no", ""})
 _AUTO_WORDS: Final = frozenset({"auto_reply", "auto-reply", "autoreply"})
 _AUTO_FIELDS: Final = (
-    "x-autoreply", "x-autorespond", "x-autoreply-from", "x-mail-autoreply", "x-auto-response", "x-autoresponse",
-    "x-yahoo-autoresp", "x-autoresponder", "x-auto-reply", "x-vacation", "x-amazon-auto-reply", "x-autogenerated", "x-freemail-autoreply",
+    "x-autoreply",
+    "x-autorespond",
+    "x-autoreply-from",
+    "x-mail-autoreply",
+    "x-auto-response",
+    "x-autoresponse",
+    "x-yahoo-autoresp",
+    "x-autoresponder",
+    "x-auto-reply",
+    "x-vacation",
+    "x-amazon-auto-reply",
+    "x-autogenerated",
+    "x-freemail-autoreply",
     "x-ms-exchange-generated-message-source",
 )
-_CHALLENGE_FIELDS: Final = ("x-spamarrest-info", "x-boxbe", "x-tmda-confirm", "x-mailinblack", "x-bluebottle-request", "x-tmda-fingerprint-confirm", "x-asap-sender-verify", "x-spamarrest")
+_CHALLENGE_FIELDS: Final = (
+    "x-spamarrest-info",
+    "x-boxbe",
+    "x-tmda-confirm",
+    "x-mailinblack",
+    "x-bluebottle-request",
+    "x-tmda-fingerprint-confirm",
+    "x-asap-sender-verify",
+    "x-spamarrest",
+)
 
 
 def _any(phrases: tuple[str, ...], text: str) -> bool:
@@ -123,6 +148,9 @@ def _is_automatic(fields: Fields, submitted: str) -> bool:
     return (
         submitted in ("auto-replied", "auto-notified")
         or any(fields.get(name) for name in _AUTO_FIELDS)
-        or any(fields.get(name).lower() in _AUTO_WORDS for name in ("precedence", "x-precedence", "preference"))
+        or any(
+            fields.get(name).lower() in _AUTO_WORDS
+            for name in ("precedence", "x-precedence", "preference")
+        )
         or "vacation" in fields.get("delivered-by-the-graces-of").lower()
     )

@@ -27,12 +27,13 @@ _LEAD = re.compile(
 )
 _LABEL = re.compile(
     r"(?:^|(?<!rcpt)[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to|email address|e-mail address|address|user"
-    r"|destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca|\u6536\u4ef6\u4eba|\u6536\u4ef6\u5730\u5740|\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba)"
+    r"|destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca|\u6536\u4ef6\u4eba(?=[ \t]*[:\uff1a]?[ \t]+)|\u6536\u4ef6\u5730\u5740|\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba)"
     rf"(?:[ \t]*[:=\uff1a][ \t]*|[ \t]+is[ \t]+)[<\"'(\[]{{0,2}}(?:smtp:|rfc822;[ \t]*)?{_A}",
     re.I | re.MULTILINE,
 )
 _DIALOGUE = re.compile(
-    rf"(?:rcpt[ \t]+to[ \t]*:[ \t]*<?{_A}|^[ \t<>]*[45]\d\d[ -][^\n@]{{0,80}}?<?(?P<b>{ADDRESS}))", re.I | re.MULTILINE
+    rf"(?:rcpt[ \t]+to[ \t]*:[ \t]*<?{_A}|^[ \t<>]*[45]\d\d[ -][^\n@]{{0,80}}?<?(?P<b>{ADDRESS}))",
+    re.I | re.MULTILINE,
 )
 _SENTENCE = re.compile(
     r"(?:(?:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)"
@@ -40,10 +41,12 @@ _SENTENCE = re.compile(
     re.I,
 )
 _ASIDE = re.compile(
-    r"\((?:expanded from|generated from|originally addressed to|ultimately generated from|orig(?:inal)? to)[: ]*<?([^)\s>]{1,320})>?:?\)|\boriginally addressed to <?([^)\s>]{1,320})", re.I
+    r"\((?:expanded from|generated from|originally addressed to|ultimately generated from|orig(?:inal)? to)[: ]*<?([^)\s>]{1,320})>?:?\)|\boriginally addressed to <?([^)\s>]{1,320})",
+    re.I,
 )
 _HELP: Final = re.compile(
-    r"^(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|admin(?:istrator)?|webmaster|hostmaster|info|contact|noc|root|tobr|feedback|unblock\w*|removal|delist\w*|security|spam\w*)@", re.I
+    r"^(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|admin(?:istrator)?|webmaster|hostmaster|info|contact|noc|root|tobr|feedback|unblock\w*|removal|delist\w*|security|spam\w*)@",
+    re.I,
 )
 _DIVIDER = re.compile(r"^[ \t]*[-=*_]{3,}", re.MULTILINE)
 
@@ -69,7 +72,12 @@ def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
     """Read the notice part of a bounce. `strangers`: folded addresses that are nobody's recipient."""
     asides = {a.lower() for pair in _ASIDE.findall(text) for a in pair if a}
     hidden = strangers | asides
-    for shape, reader in (("lead", _leading), ("label", _labelled), ("dialogue", _dialogue), ("sentence", _sentences)):
+    for shape, reader in (
+        ("lead", _leading),
+        ("label", _labelled),
+        ("dialogue", _dialogue),
+        ("sentence", _sentences),
+    ):
         said = reader(text, hidden)
         if said:
             return Notice(shape, said[:MAX_RECORDS])
@@ -105,7 +113,9 @@ def _block(text: str, start: int, end: int) -> str:
 
 
 def _labelled(text: str, hidden: frozenset[str]) -> list[Said]:
-    return _collect(text, [(m["a"], m.end()) for m in _LABEL.finditer(text)], hidden, start_at_line=False)
+    return _collect(
+        text, [(m["a"], m.end()) for m in _LABEL.finditer(text)], hidden, start_at_line=False
+    )
 
 
 def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:
@@ -117,7 +127,11 @@ def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:
         if not address or address.lower() in hidden:
             continue
         if match["a"]:  # RCPT TO: the reply comes behind it
-            about = _block(text, match.start(), hits[number + 1].start() if number + 1 < len(hits) else len(text))
+            about = _block(
+                text,
+                match.start(),
+                hits[number + 1].start() if number + 1 < len(hits) else len(text),
+            )
         else:  # a reply that names the address: this line, and the raw reply it was made from
             about = _line_and_raw(text, match.start())
         said = out.setdefault(address.lower(), Said(address))
@@ -135,13 +149,21 @@ def _line_and_raw(text: str, place: int) -> str:
 
 
 def _sentences(text: str, hidden: frozenset[str]) -> list[Said]:
-    said = _collect(text, [(m["a"], m.end()) for m in _SENTENCE.finditer(text)], hidden, start_at_line=False)
+    said = _collect(
+        text, [(m["a"], m.end()) for m in _SENTENCE.finditer(text)], hidden, start_at_line=False
+    )
     if said:
         return said[:1]
-    return [Said(a) for a in addresses.find_all(text[:20000]) if a.lower() not in hidden and not _HELP.match(a)]
+    return [
+        Said(a)
+        for a in addresses.find_all(text[:20000])
+        if a.lower() not in hidden and not _HELP.match(a)
+    ]
 
 
-def _collect(text: str, hits: list[tuple[str, int]], hidden: frozenset[str], *, start_at_line: bool) -> list[Said]:
+def _collect(
+    text: str, hits: list[tuple[str, int]], hidden: frozenset[str], *, start_at_line: bool
+) -> list[Said]:
     out: dict[str, Said] = {}
     for number, (raw, place) in enumerate(hits):
         address = addresses.clean(raw)

@@ -30,9 +30,21 @@ MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deep
 _UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.I)
 _VERP = re.compile(r"[+-]([^\s+=@<>]{1,64})=([\w-]+(?:\.[\w-]+)+)@")
 _QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
-_FIELD_LINE = re.compile(r"^(?:Received|Return-Path|From|To|Date|Subject|Message-ID):[ \t]", re.I | re.MULTILINE)
-_STATUS_BEGINS = re.compile(r"^[ \t>]{0,4}(?:reporting-mta|final-recipient|original-recipient)[ \t]*:", re.I | re.MULTILINE)
-_CLOSED: Final = ("no longer in use", "no longer active", "been deactivated", "mailbox is closed", "mailbox has been closed", "no longer exists", "no longer monitored and")
+_FIELD_LINE = re.compile(
+    r"^(?:Received|Return-Path|From|To|Date|Subject|Message-ID):[ \t]", re.I | re.MULTILINE
+)
+_STATUS_BEGINS = re.compile(
+    r"^[ \t>]{0,4}(?:reporting-mta|final-recipient|original-recipient)[ \t]*:", re.I | re.MULTILINE
+)
+_CLOSED: Final = (
+    "no longer in use",
+    "no longer active",
+    "been deactivated",
+    "mailbox is closed",
+    "mailbox has been closed",
+    "no longer exists",
+    "no longer monitored and",
+)
 _MDN_TYPE: Final = "message/disposition-notification"
 _NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.I)
 
@@ -46,7 +58,14 @@ def _read(mail: Mail, depth: int) -> Report:
     why = is_complaint(mail)
     if why:
         records, returned = read_feedback(mail)
-        return Report(kind=Kind.COMPLAINT, records=records, returned=returned, why=why, truncated=mail.truncated)
+        return Report(
+            kind=Kind.COMPLAINT,
+            records=records,
+            returned=returned,
+            why=why,
+            machine_readable=True,
+            truncated=mail.truncated,
+        )
     notice, copy = cut(_notice_text(mail))
     status_part = mail.first(*STATUS_TYPES)
     status = read_status(status_part.text) if status_part is not None else None
@@ -78,7 +97,9 @@ def _inside_copy(copy: str, depth: int) -> Report | None:
     if start is None:
         return None
     report = _read(take_apart(bare[start.start() :].encode("utf-8", "replace")), depth + 1)
-    return report if report.kind is Kind.BOUNCE and any(r.recipient for r in report.records) else None
+    return (
+        report if report.kind is Kind.BOUNCE and any(r.recipient for r in report.records) else None
+    )
 
 
 def _not_a_bounce(mail: Mail, notice: str) -> Report:
@@ -87,7 +108,12 @@ def _not_a_bounce(mail: Mail, notice: str) -> Report:
     if answer:
         closed = _closed_mailbox(notice, sender)
         if closed is not None:
-            return Report(kind=Kind.BOUNCE, records=(closed,), why="an auto-reply for a closed mailbox", truncated=mail.truncated)
+            return Report(
+                kind=Kind.BOUNCE,
+                records=(closed,),
+                why="an auto-reply for a closed mailbox",
+                truncated=mail.truncated,
+            )
         record = Record(recipient=sender, category=Category.IGNORED, reason=answer)
         return Report(kind=Kind.AUTOREPLY, records=(record,), why=answer, truncated=mail.truncated)
     if _UNSUBSCRIBE.match(unword(mail.fields.get("subject"))) and len(notice) < 2000:
@@ -101,7 +127,9 @@ def _inside_part(mail: Mail, depth: int) -> Report | None:
     if inner is None or depth >= MAX_INSIDE:
         return None
     report = _read(take_apart(inner.body), depth + 1)
-    return report if report.kind is Kind.BOUNCE and any(r.recipient for r in report.records) else None
+    return (
+        report if report.kind is Kind.BOUNCE and any(r.recipient for r in report.records) else None
+    )
 
 
 def _closed_mailbox(notice: str, sender: str) -> Record | None:
@@ -110,7 +138,11 @@ def _closed_mailbox(notice: str, sender: str) -> Record | None:
     if not any(phrase in words for phrase in _CLOSED):
         return None
     return Record(
-        recipient=addresses.find(notice[:1000]) or sender, category=Category.SOFT, reason="suspend", klass="mailbox-disabled", rule="auto-reply-closed"
+        recipient=addresses.find(notice[:1000]) or sender,
+        category=Category.SOFT,
+        reason="suspend",
+        klass="mailbox-disabled",
+        rule="auto-reply-closed",
     )
 
 
@@ -146,6 +178,7 @@ def _from_status(mail: Mail, status: Status, notice: str, copy: str) -> Report |
         records=kept,
         returned=returned,
         why="status part",
+        machine_readable=True,
         truncated=mail.truncated or status.truncated,
     )
 
@@ -153,7 +186,9 @@ def _from_status(mail: Mail, status: Status, notice: str, copy: str) -> Report |
 def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> Record:
     recipient, original = group.recipient, group.original
     if "." not in recipient.rpartition("@")[2] and "." in original.rpartition("@")[2]:
-        recipient = original  # a name only the last host knows; the first address is what was mailed
+        recipient = (
+            original  # a name only the last host knows; the first address is what was mailed
+        )
     return failure(
         recipient,
         group.diagnostic,
@@ -184,7 +219,9 @@ def _vaguer(recipient: str, notice: str) -> Iterator[str]:
 
 def _receipt(mail: Mail, part: Part) -> Report:
     status = read_status(part.text)
-    found = [g.recipient for g in status.groups if g.recipient] or [addresses.find(mail.fields.get("from"))]
+    found = [g.recipient for g in status.groups if g.recipient] or [
+        addresses.find(mail.fields.get("from"))
+    ]
     record = Record(recipient=found[0], category=Category.NOT_BOUNCE, reason="mdn")
     return Report(kind=Kind.NOTICE, records=(record,), why="read receipt", truncated=mail.truncated)
 
@@ -210,12 +247,16 @@ def _from_prose(mail: Mail, notice: str, copy: str, why: str, depth: int) -> Rep
         )
         for one in said
     )
-    return Report(kind=Kind.BOUNCE, records=records, returned=returned, why=why, truncated=mail.truncated)
+    return Report(
+        kind=Kind.BOUNCE, records=records, returned=returned, why=why, truncated=mail.truncated
+    )
 
 
 def _recipients(mail: Mail, notice: str, returned: Returned) -> list[Said]:
     strangers = frozenset(
-        a.lower() for name in ("to", "from", "delivered-to", "return-path") for a in addresses.find_all(mail.fields.get(name)[:2000])
+        a.lower()
+        for name in ("to", "from", "delivered-to", "return-path")
+        for a in addresses.find_all(mail.fields.get(name)[:2000])
     )
     listed = [a for v in mail.fields.all("x-failed-recipients") for a in addresses.find_all(v)]
     if listed:
@@ -224,7 +265,11 @@ def _recipients(mail: Mail, notice: str, returned: Returned) -> list[Said]:
     said = read_notice(notice, strangers=strangers).said
     if said:
         return said
-    named = [a for a in addresses.find_all(unword(mail.fields.get("subject"))) if a.lower() not in strangers]
+    named = [
+        a
+        for a in addresses.find_all(unword(mail.fields.get("subject")))
+        if a.lower() not in strangers
+    ]
     return [Said(named[0])] if len(named) == 1 else []
 
 
@@ -245,5 +290,9 @@ def _lines_with(recipient: str, notice: str) -> str:
     """Give the lines of the notice that speak of an address, each with the one behind it."""
     key = recipient.lower()
     lines = notice.split("\n")[:400]
-    chosen = [f"{line} {following}" for line, following in zip(lines, [*lines[1:], ""], strict=True) if key in line.lower()]
+    chosen = [
+        f"{line} {following}"
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+        if key in line.lower()
+    ]
     return " ".join(chosen)[:1500]

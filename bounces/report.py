@@ -11,7 +11,9 @@ import enum
 from dataclasses import dataclass
 
 MAX_DIAGNOSTIC = 1000  # characters of remote text kept per record
-MAX_RECORDS = 500  # recipients read from one report; the rest is dropped, `Report.truncated` says so
+MAX_RECORDS = (
+    500  # recipients read from one report; the rest is dropped, `Report.truncated` says so
+)
 
 
 class Kind(enum.StrEnum):
@@ -43,7 +45,7 @@ class Record:
     is the address the mail was first sent to, where the report tells both (RFC 3464 section
     2.3.1). `status` is an enhanced code `x.y.z` (RFC 3463) or `""`, `code` an SMTP code or 0,
     `action` a word of RFC 3464 section 2.3.3 or `""`, `feedback_type` a word of RFC 5965 section
-    7.3 or `""`. `reason` uses Sisimai's vocabulary, `klass` the 21 classes of `bounces.judgement`.
+    7.3 or `""`. `address_fault`: code and text agree that the address is bad. `reason` uses Sisimai's vocabulary, `klass` the 21 classes of `bounces.judgement`.
     """
 
     recipient: str
@@ -60,6 +62,7 @@ class Record:
     remote_mta: str = ""
     provider: str = ""
     rule: str = ""
+    address_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +87,17 @@ NOTHING_RETURNED = Returned()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One mail, read. `why` names what decided its kind, for the person who must explain it."""
+    """One mail, read. `why` names what decided its kind, for the person who must explain it.
+
+    `machine_readable`: the records come from a part made for machines (status part, feedback part,
+    SES notification), not from words written for people.
+    """
 
     kind: Kind
     records: tuple[Record, ...] = ()
     returned: Returned = NOTHING_RETURNED
     why: str = ""
+    machine_readable: bool = False
     truncated: bool = False
 
     @property

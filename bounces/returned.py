@@ -48,7 +48,12 @@ _MARKER = re.compile(
     r"|urspr(?:u|\u00fc)ngliche nachricht|message d'origine|message original"
     r"|en-t(?:e|\u00ea)tes? d|originalnachricht|mensaje original|messaggio originale|mensagem original"
 )
-_ASIAN_MARKERS: Final = ("\u539f\u90ae\u4ef6", "\u539f\u4fe1", "\u539f\u59cb\u90ae\u4ef6", "\u5143\u306e\u30e1\u30c3\u30bb\u30fc\u30b8")
+_ASIAN_MARKERS: Final = (
+    "\u539f\u90ae\u4ef6\u5185\u5bb9",
+    "\u539f\u4fe1",
+    "\u539f\u59cb\u90ae\u4ef6",
+    "\u5143\u306e\u30e1\u30c3\u30bb\u30fc\u30b8",
+)
 _MARKER_EDGE: Final = " \t>-=*_#+\u3000"
 # A field of this name, followed by another field, is the beginning of a copied header.
 _COPY_FIELDS: Final = frozenset(
@@ -130,7 +135,9 @@ def of_fields(fields: Fields) -> Returned:
         to=(fields.get("to") or fields.get("x-rcpt-to") or fields.get("delivered-to"))[:2000],
         subject=fields.get("subject")[:500],
         list_unsubscribe=fields.get("list-unsubscribe")[:2000],
-        waypost=tuple((n, fields.get(n)[:500]) for n in fields.names() if n.startswith("x-waypost-"))[:20],
+        waypost=tuple(
+            (n, fields.get(n)[:500]) for n in fields.names() if n.startswith("x-waypost-")
+        )[:20],
     )
 
 

@@ -58,7 +58,9 @@ class Rule:
             return False
         if self.enhanced and not (enhanced or "-") in self.enhanced:
             return False
-        if (self.stage and stage not in self.stage) or (self.provider and provider != self.provider):
+        if (self.stage and stage not in self.stage) or (
+            self.provider and provider != self.provider
+        ):
             return False
         if self.none and any(phrase in text for phrase in self.none):
             return False

@@ -65,19 +65,44 @@ def read_ses(text: str) -> Report | None:
     returned = Returned(message_id=_original_id(said))
     if said.bounce is not None:
         bounce = said.bounce
-        records = tuple(_bounced(r, bounce, returned) for r in bounce.bounced_recipients[:MAX_RECORDS])
-        return Report(kind=Kind.BOUNCE, records=records, returned=returned, why="SES notification") if records else None
+        records = tuple(
+            _bounced(r, bounce, returned) for r in bounce.bounced_recipients[:MAX_RECORDS]
+        )
+        return (
+            Report(
+                kind=Kind.BOUNCE,
+                records=records,
+                returned=returned,
+                why="SES notification",
+                machine_readable=True,
+            )
+            if records
+            else None
+        )
     if said.complaint is not None:
-        records = tuple(_complained(r, said.complaint, returned) for r in said.complaint.complained_recipients[:MAX_RECORDS])
-        return Report(kind=Kind.COMPLAINT, records=records, returned=returned, why="SES notification")
-    return Report(kind=Kind.NOTICE, returned=returned, why="SES notification")
+        records = tuple(
+            _complained(r, said.complaint, returned)
+            for r in said.complaint.complained_recipients[:MAX_RECORDS]
+        )
+        return Report(
+            kind=Kind.COMPLAINT,
+            records=records,
+            returned=returned,
+            why="SES notification",
+            machine_readable=True,
+        )
+    return Report(
+        kind=Kind.NOTICE, returned=returned, why="SES notification", machine_readable=True
+    )
 
 
 def _parse(text: str) -> _Notification | None:
     # mail software folds long lines: a line break inside a JSON text is not part of it
     for candidate in (text, text.replace("\n", "")):
         try:
-            return msgspec.json.decode(candidate.encode("utf-8", "replace"), type=_Notification, strict=False)
+            return msgspec.json.decode(
+                candidate.encode("utf-8", "replace"), type=_Notification, strict=False
+            )
         except (msgspec.MsgspecError, RecursionError):
             continue
     return None
@@ -92,7 +117,9 @@ def _original_id(said: _Notification) -> str:
 
 def _bounced(recipient: _Recipient, bounce: _Bounce, returned: Returned) -> Record:
     kind = f"{bounce.bounce_type} {bounce.bounce_sub_type}"
-    suppressed = "address is on the suppression list" if bounce.bounce_sub_type == "Suppressed" else ""
+    suppressed = (
+        "address is on the suppression list" if bounce.bounce_sub_type == "Suppressed" else ""
+    )
     return failure(
         addresses.find(recipient.email_address) or recipient.email_address[:320],
         recipient.diagnostic_code.partition(";")[2].strip() or recipient.diagnostic_code,

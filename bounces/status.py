@@ -30,7 +30,11 @@ _WORD = re.compile(r"[a-z]+")
 _PER_RECIPIENT: Final = frozenset(
     {"original-recipient", "final-recipient", "action", "status", "diagnostic-code", "remote-mta"}
 )
-_OTHER_WORDS: Final = {"deliverable": "delivered", "delay": "delayed", "undeliverable": "failed"}  # Postfix address probes
+_OTHER_WORDS: Final = {
+    "deliverable": "delivered",
+    "delay": "delayed",
+    "undeliverable": "failed",
+}  # Postfix address probes
 _ACTIONS: Final = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 
 
@@ -93,7 +97,11 @@ def _begins_new(group: Group, name: str, *, blank: bool) -> bool:
     if name in group._seen:
         return True
     named = "final-recipient" in group._seen or "original-recipient" in group._seen
-    return blank and named and name in ("final-recipient", "original-recipient", "action", "x-actual-recipient")
+    return (
+        blank
+        and named
+        and name in ("final-recipient", "original-recipient", "action", "x-actual-recipient")
+    )
 
 
 def _keep(status: Status, group: Group) -> None:
@@ -110,7 +118,9 @@ def _take(group: Group, name: str, value: str) -> None:
         case "action":
             word = _WORD.search(value.lower())
             said = word[0] if word else ""
-            group.action = said if said in _ACTIONS else _OTHER_WORDS.get(said, "failed" if said else "")
+            group.action = (
+                said if said in _ACTIONS else _OTHER_WORDS.get(said, "failed" if said else "")
+            )
         case "status":
             found = _STATUS.search(value)
             group.status = ".".join(found.groups()) if found else ""

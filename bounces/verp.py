@@ -83,7 +83,9 @@ def read(address: bytes, keyring: KeyRing) -> ReturnAddress:
     local, at, domain = address.lower().rpartition(b"@")
     kind_name, plus, token = local.partition(b"+")
     if not (at and plus) or len(token) != _TEXT_SIZE:
-        raise ForgedAddressError("not a return path: expected kind, '+', 40 characters, '@', domain")
+        raise ForgedAddressError(
+            "not a return path: expected kind, '+', 40 characters, '@', domain"
+        )
     try:
         kind = ReturnKind(kind_name.decode("ascii"))
         raw = base64.b32decode(token.upper())
