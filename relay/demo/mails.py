@@ -49,7 +49,7 @@ class Mail:
 
 
 def mails(count: int, seed: int = 1) -> Iterator[Mail]:
-    """Give `count` mails; two in three from the tracked domain, every tenth to several recipients."""
+    """Give `count` mails; two in three are tracked, every tenth goes to several recipients."""
     chance = random.Random(seed)  # noqa: S311 - variety, not secrecy
     names = [name for name, weight in _PARTS for _ in range(weight)]
     number = 0
@@ -65,9 +65,9 @@ def mails(count: int, seed: int = 1) -> Iterator[Mail]:
         campaign, template = chance.choice(CAMPAIGNS), chance.choice(TEMPLATES)
         id_ = f"<demo-{seed}-{index}@{domain}>"
         message = _SHAPES[index % len(_SHAPES)](chance, index)
-        for part, inner in enumerate(message.walk()):
+        for at, inner in enumerate(message.walk()):
             if inner.is_multipart():
-                inner.set_boundary(f"part-{index}-{part}")
+                inner.set_boundary(f"part-{index}-{at}")
         message["From"] = f"Shop <letters@{domain}>"
         message["To"] = ", ".join(recipients)
         message["Subject"] = chance.choice(

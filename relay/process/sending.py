@@ -17,7 +17,8 @@ from relay.delivery.transport import Transport
 from relay.departure.depart import Departure
 from relay.departure.errand import Errand, Office
 from relay.departure.signers import Signers
-from relay.dispatch.dispatcher import Dispatcher, Take
+from relay.dispatch.dispatcher import Dispatcher
+from relay.dispatch.lanes import Take
 from relay.dispatch.limits import Feedback, Limits
 from relay.layout import split_endpoint
 from relay.live_settings import LiveSettings
