@@ -20,6 +20,7 @@ from relay.control.operations.audit import Audit
 from relay.control.operations.blocks import Blocks, Pauses
 from relay.control.operations.confirmation import Confirmations
 from relay.control.operations.credentials import Credentials
+from relay.control.operations.dkim_keys import KeyMaker
 from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
 from relay.control.operations.stats import Stats
@@ -115,6 +116,7 @@ def build_services(
     snapshot: Path,
     feed: SuppressionFeed,
     *,
+    key_maker: KeyMaker | None = None,
     extra: tuple[object, ...] = (),
     clock: Clock = now,
 ) -> Services:
@@ -129,7 +131,7 @@ def build_services(
         "accounts": Accounts(changes),
         "credentials": Credentials(changes),
         "api_keys": ApiKeys(changes),
-        "domains": Domains(changes, ring, node),
+        "domains": Domains(changes, key_maker or KeyMaker(ring), node),
         "tracking": Tracking(changes, Confirmations(ring)),
         "blocks": Blocks(changes),
         "pauses": Pauses(changes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from relay.clock import now
+from relay.control.operations.dkim_keys import KeyMaker, new_rsa_key
 from relay.control.operations.dns_records import NodeNames
 from relay.control.services import Services, build_services
 from relay.control.suppression_feed import SuppressionFeed
@@ -21,6 +23,7 @@ from relay.mail.keyring import KeyRing
 from relay.notices import NoticeBoard
 from relay.settings import Change
 from relay.web.admin.app import build_admin_app
+from relay.web.admin.problems import Problem
 
 NODE = NodeNames(
     hostname="mx.relay.test",
@@ -28,6 +31,10 @@ NODE = NodeNames(
     tracking_url="https://t.relay.test",
     addresses=("192.0.2.7",),
 )
+
+
+one_rsa_key = lru_cache(new_rsa_key)
+"""Making one key takes longer than most tests: they share it, each sealed on its own."""
 
 
 @dataclass(slots=True)
@@ -78,11 +85,24 @@ class AdminUnderTest:
             raw = msgspec.json.encode(body)
             sent.setdefault("Content-Type", "application/json")
         address = path
-        if not address.startswith(("/api", "/healthz", "/readyz", "/metrics", "/openapi")):
+        if not address.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/openapi")):
             address = "/api/v1" + address
         async with session.request(method, base + address, data=raw, headers=sent) as response:
-            text = await response.text()
-            return Reply(response.status, dict(response.headers), text)
+            reply = Reply(response.status, dict(response.headers), await response.text())
+        self._check(method, address.partition("?")[0], reply)
+        return reply
+
+    def _check(self, method: str, path: str, reply: Reply) -> None:
+        """Hold every answer against the type that the OpenAPI document is made from."""
+        if reply.status >= 400:
+            assert reply.headers["Content-Type"].startswith("application/problem+json")
+            problem = msgspec.json.decode(reply.text, type=Problem)
+            assert problem.status == reply.status
+        elif path.startswith("/api"):
+            route, _ = self.services.registry.find(method, path)
+            assert reply.status == route.status
+            if route.result is not None and route.result is not bytes:
+                msgspec.json.decode(reply.text, type=route.result)
 
     async def account(self, name: str) -> int:
         """Make an account; give its id."""
@@ -122,7 +142,8 @@ async def admin_under_test(
     async with open_ledger(url or f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
         board = NoticeBoard(folder / "notices", "control")
         feed = SuppressionFeed(ledger, folder / "suppressions.table", board, clock=clock)
-        services = build_services(ledger, ring, NODE, snapshot, feed, clock=clock)
+        maker = KeyMaker(ring, one_rsa_key)
+        services = build_services(ledger, ring, NODE, snapshot, feed, key_maker=maker, clock=clock)
         services.publisher.listeners.changed = fed.extend
         await ledger.read(services.publisher.load)
         await services.publisher.start()

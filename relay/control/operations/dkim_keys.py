@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,38 +45,59 @@ class FreshKey(Entry, frozen=True):
     sealed: bytes
 
 
-async def make_pair(ring: KeyRing, domain: str, at: int) -> tuple[FreshKey, FreshKey]:
-    """Make an RSA and an Ed25519 key (RFC 8463: both sign) with selectors named after the time."""
-    stamp = datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y%m%d%H%M%S")
-    return (
-        await asyncio.to_thread(_make, ring, domain, f"wp{stamp}r", "rsa"),
-        await asyncio.to_thread(_make, ring, domain, f"wp{stamp}e", "ed25519"),
-    )
+def new_rsa_key() -> rsa.RSAPrivateKey:
+    """Make an RSA key; takes about a tenth of a second."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
 
 
-def _make(ring: KeyRing, domain: str, selector: str, algorithm: str) -> FreshKey:
-    private: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-    if algorithm == "rsa":
-        private = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
-        public = private.public_key().public_bytes(
+class KeyMaker:
+    """Makes signing keys and seals them."""
+
+    def __init__(
+        self, ring: KeyRing, rsa_key: Callable[[], rsa.RSAPrivateKey] = new_rsa_key
+    ) -> None:
+        """Take the ring that seals, and where RSA keys come from."""
+        self._ring = ring
+        self._rsa_key = rsa_key
+
+    async def pair(self, domain: str, at: int) -> tuple[FreshKey, FreshKey]:
+        """Make an RSA and an Ed25519 key (RFC 8463: both sign); selectors name the day."""
+        day = datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y%m%d")
+        stem = f"wp{day}{secrets.token_hex(3)}"
+        return await asyncio.to_thread(self._pair, domain, stem)
+
+    def _pair(self, domain: str, stem: str) -> tuple[FreshKey, FreshKey]:
+        first = self._rsa_key()
+        published = first.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-    else:
-        private = ed25519.Ed25519PrivateKey.generate()
-        public = private.public_key().public_bytes(
-            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        second = ed25519.Ed25519PrivateKey.generate()
+        return (
+            self._sealed(domain, stem + "r", "rsa", first, published),
+            self._sealed(
+                domain, stem + "e", "ed25519", second, second.public_key().public_bytes_raw()
+            ),
         )
-    secret = private.private_bytes(
-        serialization.Encoding.DER,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return FreshKey(
-        selector=selector,
-        algorithm=algorithm,
-        record=f"v=DKIM1; k={algorithm}; p={base64.b64encode(public).decode()}",
-        sealed=seal(ring, DKIM, dkim_context(domain, selector), secret),
-    )
+
+    def _sealed(
+        self,
+        domain: str,
+        selector: str,
+        algorithm: str,
+        private: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey,
+        published: bytes,
+    ) -> FreshKey:
+        secret = private.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return FreshKey(
+            selector=selector,
+            algorithm=algorithm,
+            record=f"v=DKIM1; k={algorithm}; p={base64.b64encode(published).decode()}",
+            sealed=seal(self._ring, DKIM, dkim_context(domain, selector), secret),
+        )
 
 
 def key_entry(row: Row[Any]) -> DkimKeyEntry:

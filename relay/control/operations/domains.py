@@ -18,14 +18,13 @@ from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
 from relay.control.moments import shown
 from relay.control.operations.accounts import account_for
-from relay.control.operations.dkim_keys import DkimKeyEntry, key_entry, make_pair
+from relay.control.operations.dkim_keys import DkimKeyEntry, KeyMaker, key_entry
 from relay.control.operations.dns_records import DnsRecord, NodeNames, records
 from relay.control.operations.words import AccountId, Body, DomainName, Entry, domain_name
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
 from relay.errors import ConflictError, InvalidError, NotFoundError
 from relay.ledger.settings_tables import accounts, dkim_keys, domains
-from relay.mail.keyring import KeyRing
 from relay.settings import Switch
 
 Url = Annotated[
@@ -99,10 +98,10 @@ class DnsRecords(Entry, frozen=True):
 class Domains:
     """Operations on sending domains."""
 
-    def __init__(self, changes: Changes, ring: KeyRing, node: NodeNames) -> None:
-        """Take the door to the ledger, the ring that seals keys, and the node's names."""
+    def __init__(self, changes: Changes, keys: KeyMaker, node: NodeNames) -> None:
+        """Take the door to the ledger, the maker of keys, and the node's names."""
         self._changes = changes
-        self._ring = ring
+        self._keys = keys
         self._node = node
 
     @route("GET", "/domains", scope=Scope.READ)
@@ -135,7 +134,7 @@ class Domains:
         """Register a sending domain and make its DKIM keys (RSA-2048 and Ed25519)."""
         caller.demand_all_domains()
         name = domain_name(body.name)
-        fresh = await make_pair(self._ring, name, self._changes.now())
+        fresh = await self._keys.pair(name, self._changes.now())
 
         def work(change: Change) -> DomainEntry:
             account = account_for(change.connection, caller, body.account)
@@ -204,7 +203,7 @@ class Domains:
     async def add_keys(self, caller: Caller, domain: str) -> DomainEntry:
         """Make another pair of DKIM keys, not in use until it is activated (publish it first)."""
         known = await self.show(caller, domain)
-        fresh = await make_pair(self._ring, known.name, self._changes.now())
+        fresh = await self._keys.pair(known.name, self._changes.now())
 
         def work(change: Change) -> DomainEntry:
             before = domain_entry(change.connection, caller, domain)
