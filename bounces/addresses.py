@@ -19,7 +19,7 @@ ADDRESS: Final = (
 )
 _FIND = re.compile(ADDRESS)
 _BRACKETED = re.compile(r"<\s*([^<>\s]{1,200}@[^<>\s]{1,255})\s*>")
-_TYPE = re.compile(r"\s*[\w/.-]{1,30}\s*;\s*(.*)", re.S)
+_TYPE = re.compile(r"\s*[\w/.-]{1,30}\s*;\s*(.*)", re.DOTALL)
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 # Chinese and Japanese text stands next to an address without a blank.
 _ASCII_TAIL = re.compile("[\u2e80-\uffef]([!-~]+)$")

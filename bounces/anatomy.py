@@ -26,12 +26,12 @@ MAX_DEPTH: Final = 10
 _FIELD = re.compile(r"^([!-9;-~]{1,100})[ \t]*:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _FOLD = re.compile(r"\s*\n[ \t]+")
 _PARAMETER = re.compile(
-    r';\s*([\w*-]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.){0,300})"|([^\s;"]{1,300}))', re.S
+    r';\s*([\w*-]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.){0,300})"|([^\s;"]{1,300}))', re.DOTALL
 )
 _ENCODED_WORD = re.compile(r"=\?([\w.-]{1,40})(?:\*[\w-]{1,20})?\?([bBqQ])\?([^?\s]{0,1000})\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)\s+(=\?)")
 _GUESSED_BOUNDARY = re.compile(
-    rb"(?:\A|\n)--([^\s-][^\n]{0,199}|-[^\n]{1,199})\n(?=content-)", re.I
+    rb"(?:\A|\n)--([^\s-][^\n]{0,199}|-[^\n]{1,199})\n(?=content-)", re.IGNORECASE
 )
 _TAG = re.compile(
     r"<!?/?(?:html|head|body|meta|title|link|p|br|hr|div|span|font|b|i|u|em|strong|a|img|table|tbody"
@@ -39,7 +39,9 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _UNSHOWN: Final = (("<!--", "-->"), ("<style", "</style>"), ("<script", "</script>"))
-_BREAKING = re.compile(r"<(?:/?p|br|/?div|/?tr|/?h[1-6]|/?li|/?pre|/?table|hr|/td)\b", re.IGNORECASE)
+_BREAKING = re.compile(
+    r"<(?:/?p|br|/?div|/?tr|/?h[1-6]|/?li|/?pre|/?table|hr|/td)\b", re.IGNORECASE
+)
 _ENTITIES: Final = {
     "&lt;": "<",
     "&gt;": ">",
@@ -49,9 +51,33 @@ _ENTITIES: Final = {
     "&amp;": "&",
 }
 _CHARSETS: Final = frozenset(
-    "utf-8 iso-8859-1 iso-8859-2 iso-8859-5 iso-8859-7 iso-8859-9 iso-8859-15 windows-1250 windows-1251"
-    " windows-1252 windows-1254 koi8-r koi8-u iso-2022-jp shift_jis euc-jp cp932 gb2312 gbk gb18030"
-    " big5 euc-kr ks_c_5601-1987 iso-2022-kr tis-620".split()
+    [
+        "utf-8",
+        "iso-8859-1",
+        "iso-8859-2",
+        "iso-8859-5",
+        "iso-8859-7",
+        "iso-8859-9",
+        "iso-8859-15",
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+        "windows-1254",
+        "koi8-r",
+        "koi8-u",
+        "iso-2022-jp",
+        "shift_jis",
+        "euc-jp",
+        "cp932",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+        "euc-kr",
+        "ks_c_5601-1987",
+        "iso-2022-kr",
+        "tis-620",
+    ]
 )
 
 

@@ -1,7 +1,7 @@
 """One classifier for SMTP replies at delivery time and for the diagnostics of reports.
 
 Guarantees: a `Judgement` for any input, in time linear in the first `MAX_TEXT` characters of the
-text; code, enhanced code and text are weighed together by the rules of `rules.toml`, and only where
+text; code, enhanced code and text are weighed together by the rules in `knowledge/`, and only where
 no rule speaks do the codes alone decide. 5.1.1 with a text about rates is a rate limit; "no such
 user" is believed under any code. Leaves to others: reading replies off a socket, retry times,
 and the suppression itself.

@@ -31,14 +31,17 @@ _TYPES: Final = frozenset(
         "miscategorized",
     }
 )
-_REDACTED = re.compile(r"^(?:redacted|\[?redacted|x+|undisclosed|hidden|anonymous)\b", re.I)
+_REDACTED = re.compile(
+    r"^(?:redacted|\[?redacted|x+|undisclosed|hidden|anonymous)\b", re.IGNORECASE
+)
 _JMRP_FROM = re.compile(
-    r"staff@(?:hotmail|outlook|live)\.|@(?:fbl|feedback|complaints?|jmrp)\.|feedback-?loop", re.I
+    r"staff@(?:hotmail|outlook|live)\.|@(?:fbl|feedback|complaints?|jmrp)\.|feedback-?loop",
+    re.IGNORECASE,
 )
 _JMRP_SUBJECT = re.compile(
-    r"^complaint about message from|^(?:fbl|feedback loop)\b|abuse report", re.I
+    r"^complaint about message from|^(?:fbl|feedback loop)\b|abuse report", re.IGNORECASE
 )
-_WANTED_TYPE = re.compile(r"^feedback-type[ \t]*:", re.I | re.MULTILINE)
+_WANTED_TYPE = re.compile(r"^feedback-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _DELIVERED_TO: Final = (
     "x-original-to",
     "delivered-to",
@@ -46,7 +49,7 @@ _DELIVERED_TO: Final = (
     "envelope-to",
     "x-rcpt-to",
 )
-_RECEIVED_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,128}@[^\s<>;]{1,255})>?", re.I)
+_RECEIVED_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,128}@[^\s<>;]{1,255})>?", re.IGNORECASE)
 
 
 def may_suppress(feedback_type: str) -> bool:

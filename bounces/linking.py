@@ -21,7 +21,7 @@ from bounces.verp import ForgedAddressError, ReturnAddress, ReturnKind
 from relay.mail.keyring import KeyRing
 
 # Every signed address has the same shape; 64 octets in front of the @, a bounded domain behind it.
-_SIGNED = re.compile(r"\b([buf]\+[a-z2-7]{40}@[\w.-]{1,255})", re.I)
+_SIGNED = re.compile(r"\b([buf]\+[a-z2-7]{40}@[\w.-]{1,255})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

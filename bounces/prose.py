@@ -23,30 +23,30 @@ _A = rf"(?P<a>{ADDRESS})"
 _LEAD = re.compile(
     rf"^(?P<in>[ \t>]*)(?:[*\u2022o+-]{{1,2}}[ \t]+|\d{{1,3}}[.)][ \t]+)?[<\"'(\[]{{0,2}}(?:smtp:|mailto:)?{_A}[>\"')\]]{{0,2}}(?:<mailto:[^>\s]{{1,300}}>)?"
     r"(?P<rest>[ \t]*(?:[:;,(]|\.{2,3}|-{1,2}[ \t>]|[ \t]on[ \t]|[ \t]*$|[ \t]+(?:\[|\(|(?:invalid|error|unknown|user|mailbox|recipient|is|was|has|does|could|cannot|not|no)\b))[^\n]*)$",
-    re.MULTILINE | re.I,
+    re.MULTILINE | re.IGNORECASE,
 )
 _LABEL = re.compile(
     r"(?:^|(?<!rcpt)[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to|email address|e-mail address|address|user"
     r"|destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca|\u6536\u4ef6\u4eba(?=[ \t]*[:\uff1a]?[ \t]+)|\u6536\u4ef6\u5730\u5740|\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba)"
     rf"(?:[ \t]*[:=\uff1a][ \t]*|[ \t]+is[ \t]+)[<\"'(\[]{{0,2}}(?:smtp:|rfc822;[ \t]*)?{_A}",
-    re.I | re.MULTILINE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _DIALOGUE = re.compile(
     rf"(?:rcpt[ \t]+to[ \t]*:[ \t]*<?{_A}|^[ \t<>]*[45]\d\d[ -][^\n@]{{0,80}}?<?(?P<b>{ADDRESS}))",
-    re.I | re.MULTILINE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE = re.compile(
     r"(?:(?:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)"
     rf"[ \t\n]+(?:was |were |been |the |your |a |an |address |recipient |user |mailbox |to |for |of |email |e-mail ){{0,4}})[<\"'(\[]{{0,2}}{_A}",
-    re.I,
+    re.IGNORECASE,
 )
 _ASIDE = re.compile(
     r"\((?:expanded from|generated from|originally addressed to|ultimately generated from|orig(?:inal)? to)[: ]*<?([^)\s>]{1,320})>?:?\)|\boriginally addressed to <?([^)\s>]{1,320})",
-    re.I,
+    re.IGNORECASE,
 )
 _HELP: Final = re.compile(
     r"^(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|admin(?:istrator)?|webmaster|hostmaster|info|contact|noc|root|tobr|feedback|unblock\w*|removal|delist\w*|security|spam\w*)@",
-    re.I,
+    re.IGNORECASE,
 )
 _DIVIDER = re.compile(r"^[ \t]*[-=*_]{3,}", re.MULTILINE)
 

@@ -27,14 +27,15 @@ from bounces.status import STATUS_LINE, STATUS_TYPES, Group, Status, read_status
 MAX_NOTICE: Final = 32 * 1024
 MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deeper
 
-_UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.I)
+_UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.IGNORECASE)
 _VERP = re.compile(r"[+-]([^\s+=@<>]{1,64})=([\w-]+(?:\.[\w-]+)+)@")
 _QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
 _FIELD_LINE = re.compile(
-    r"^(?:Received|Return-Path|From|To|Date|Subject|Message-ID):[ \t]", re.I | re.MULTILINE
+    r"^(?:Received|Return-Path|From|To|Date|Subject|Message-ID):[ \t]", re.IGNORECASE | re.MULTILINE
 )
 _STATUS_BEGINS = re.compile(
-    r"^[ \t>]{0,4}(?:reporting-mta|final-recipient|original-recipient)[ \t]*:", re.I | re.MULTILINE
+    r"^[ \t>]{0,4}(?:reporting-mta|final-recipient|original-recipient)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
 )
 _CLOSED: Final = (
     "no longer in use",
@@ -46,7 +47,7 @@ _CLOSED: Final = (
     "no longer monitored and",
 )
 _MDN_TYPE: Final = "message/disposition-notification"
-_NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.I)
+_NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.IGNORECASE)
 
 
 def read(message: bytes) -> Report:

@@ -25,9 +25,44 @@ COPY_TYPES: Final = (
 )
 # A line that begins with one of these words, behind dashes and the like, may announce the copy ...
 _FIRST_WORDS: Final = frozenset(
-    "this below here the attached included following copy a start original returned undelivered undeliverable unsent"
-    " rejected failed bounced enclosed message mail headers header first your begin forwarded ursprungliche"
-    " urspr\u00fcngliche message-id originalnachricht mensaje messaggio mensagem en-t\u00eates en-tetes".split()
+    [
+        "this",
+        "below",
+        "here",
+        "the",
+        "attached",
+        "included",
+        "following",
+        "copy",
+        "a",
+        "start",
+        "original",
+        "returned",
+        "undelivered",
+        "undeliverable",
+        "unsent",
+        "rejected",
+        "failed",
+        "bounced",
+        "enclosed",
+        "message",
+        "mail",
+        "headers",
+        "header",
+        "first",
+        "your",
+        "begin",
+        "forwarded",
+        "ursprungliche",
+        "ursprüngliche",
+        "message-id",
+        "originalnachricht",
+        "mensaje",
+        "messaggio",
+        "mensagem",
+        "en-têtes",
+        "en-tetes",
+    ]
 )
 # ... if it goes on like this.
 _MARKER = re.compile(
@@ -57,12 +92,23 @@ _ASIAN_MARKERS: Final = (
 _MARKER_EDGE: Final = " \t>-=*_#+\u3000"
 # A field of this name, followed by another field, is the beginning of a copied header.
 _COPY_FIELDS: Final = frozenset(
-    "received return-path dkim-signature delivered-to x-originating-ip message-id mime-version envelope-to x-received arc-seal".split()
+    [
+        "received",
+        "return-path",
+        "dkim-signature",
+        "delivered-to",
+        "x-originating-ip",
+        "message-id",
+        "mime-version",
+        "envelope-to",
+        "x-received",
+        "arc-seal",
+    ]
 )
 _NEXT_FIELD = re.compile(
     r"(?:received|from|to|date|subject|message-id|dkim-signature|mime-version|delivered-to|x-[\w-]{2,40}"
     r"|content-type|return-path|reply-to|sender|envelope-to|authentication-results|arc-[\w-]{2,40}):",
-    re.I,
+    re.IGNORECASE,
 )
 _FIELD_LINE = re.compile(r"^[ \t>]{0,4}[A-Za-z][\w-]{1,40}:[ \t]+\S", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The rules of `rules.toml`: loading them once, and finding the first that takes a text.
+"""The rules of `knowledge/*.toml`: loading them once, and finding the first that takes a text.
 
 Guarantees: a rule file that names an unknown class, key or answer does not load (`RuleError` says
 which rule and what was expected); matching a text costs one substring search per phrase, never more
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bounces.judgement import COARSE, REASONS
 
-_FILE = Path(__file__).with_name("rules.toml")
+KNOWLEDGE = Path(__file__).with_name("knowledge")
 _LISTS = ("any", "all", "none", "code", "enhanced", "stage")
 _ANSWERS = {
     "delivery": ("retry", "next-host", "give-up"),
@@ -56,7 +56,7 @@ class Rule:
         """Tell whether everything but the phrases of `any` fits a folded text with these codes."""
         if self.code and not (code or "-").startswith(self.code):
             return False
-        if self.enhanced and not (enhanced or "-") in self.enhanced:
+        if self.enhanced and (enhanced or "-") not in self.enhanced:
             return False
         if (self.stage and stage not in self.stage) or (
             self.provider and provider != self.provider
@@ -121,10 +121,16 @@ class RuleBook:
 
 
 @cache
-def load_rules(path: Path = _FILE) -> RuleBook:
-    """Load a rule file, once per path. Raises `RuleError` or `tomllib.TOMLDecodeError`."""
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    rules = tuple(_rule(entry) for entry in raw.get("rule", ()))
+def load_rules(folder: Path = KNOWLEDGE) -> RuleBook:
+    """Load the rule files of a folder in the order of their names, once per folder.
+
+    A rule file's name begins with a digit. Raises `RuleError` or `tomllib.TOMLDecodeError`.
+    """
+    rules = tuple(
+        _rule(entry)
+        for file in sorted(folder.glob("[0-9]*.toml"))
+        for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("rule", ())
+    )
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
@@ -163,7 +169,14 @@ def _rule(entry: Mapping[str, object]) -> Rule:
     )
 
 
-def _texts(name: str, key: str, value: object) -> tuple[str, ...]:
+def _texts(name: object, key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
         raise RuleError(f"rule {name}: {key} must be a list of texts")
     return tuple(fold(str(v)) for v in value)
+
+
+@cache
+def load_words(name: str, folder: Path = KNOWLEDGE) -> tuple[str, ...]:
+    """Load a list of words out of `senders.toml`, folded as texts are. Raises `RuleError`."""
+    lists = tomllib.loads((folder / "senders.toml").read_text(encoding="utf-8"))
+    return _texts("senders.toml", name, lists.get(name))

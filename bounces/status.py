@@ -21,10 +21,12 @@ _FIELD = re.compile(
     r"|reporting-mta|x-actual-recipient|x-original-message-id|original-envelope-id|will-retry-until"
     r"|x-display-name|x-supplementary-info|x-postfix-sender|x-sender"
     r"|x-spam-[\w-]{1,20})[ \t]*:[ \t]*(.*(?:\n[ \t]+[^\s].*)*)|^[ \t]*$",
-    re.I | re.MULTILINE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _FOLD = re.compile(r"\s*\n\s+")
-STATUS_LINE = re.compile(r"^[ \t>]{0,4}(?:final|original)-recipient[ \t]*:", re.I | re.MULTILINE)
+STATUS_LINE = re.compile(
+    r"^[ \t>]{0,4}(?:final|original)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE
+)
 _STATUS = re.compile(r"([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})")
 _WORD = re.compile(r"[a-z]+")
 _PER_RECIPIENT: Final = frozenset(
