@@ -6,10 +6,12 @@ Works only while the writer has nothing else to do, in small steps, each a trans
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from relay.spool import record
-from relay.spool.edits import sweep
+from relay.spool.edits import empty_queues, sweep
 from relay.spool.group import Group
 from relay.spool.index import Index
 from relay.spool.options import MIB, SpoolOptions
@@ -18,14 +20,19 @@ from relay.spool.protocol import DamagedContentError
 if TYPE_CHECKING:
     from relay.spool.writer import Writer
 
+_SWEEP = 60.0  # seconds
 _STEP = MIB  # octets looked at in one step
 
 
 class Housekeeping:
     """One step at each call; says whether there is more to do."""
 
-    def __init__(self, options: SpoolOptions) -> None:
-        """Take the bounds."""
+    def __init__(
+        self, options: SpoolOptions, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take the bounds; `monotonic` gives seconds."""
+        self._monotonic = monotonic
+        self._next_sweep = monotonic() + _SWEEP
         self._options = options
         self._segment = 0  # being copied on
         self._offset = self._end = 0
@@ -38,12 +45,22 @@ class Housekeeping:
             self._segment = 0
         if self._segment not in writer.index.segments:
             self._segment, self._offset = self._choose(writer), 0
-        if not self._segment:
-            return False
         if writer.space.low:
+            writer.segments.release()
+        elif self._segment:
+            writer.write_alone(self._copy)
+            return True
+        return self._sweep(writer)
+
+    def _sweep(self, writer: Writer) -> bool:
+        """Once a minute, delete queues in which nothing waits."""
+        if self._monotonic() < self._next_sweep:
             return False
-        writer.write_alone(self._copy)
-        return True
+        if empty_queues(writer.database):
+            writer.write_alone(sweep)
+            return True
+        self._next_sweep = self._monotonic() + _SWEEP
+        return False
 
     def _choose(self, writer: Writer) -> int:
         """Give a full segment of which little is alive, the emptiest first; 0 for none."""
@@ -59,7 +76,12 @@ class Housekeeping:
     def _copy(self, group: Group) -> None:
         """Copy the live records of the next stretch of the chosen segment."""
         number = self._segment
-        self._end = size = group.index.segments[number].size
+        state = group.index.segments[number]
+        self._end = size = state.size
+        if not state.live:
+            self._offset = size
+            group.drop_if_dead(number)
+            return
         group.segments.roll()
         fd = os.open(group.segments.path(number), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -81,8 +103,3 @@ class Housekeeping:
             offset = group.segments.append((raw,), length)
             group.relocate(message, place, group.segments.number, offset)
         return length
-
-
-def sweep_queues(writer: Writer, limit: int) -> None:
-    """Delete queues in which nothing waits, up to `limit`."""
-    writer.write_alone(lambda group: sweep(group, limit))

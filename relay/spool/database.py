@@ -9,6 +9,7 @@ because each step of SQLite gives the interpreter lock away and a busy loop give
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from relay.errors import SpoolFullError, StorageError
 
 Row = tuple[Any, ...]
 
+_FRAME = 24 + 4096
 _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 
 
@@ -27,13 +29,14 @@ class Database:
     def __init__(self, path: Path, *, sync: bool = True) -> None:
         """Open or make the file; it may be used from another thread than the one that opened it."""
         self.path = path
-        self._wal = path.with_name(path.name + "-wal")
+        self._shm = path.with_name(path.name + "-shm")
         with _Translated(path):
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=256
             )
             self._execute = self._connection.execute
             for pragma in (
+                "page_size = 4096",
                 "journal_mode = WAL",
                 f"synchronous = {'FULL' if sync else 'OFF'}",
                 "wal_autocheckpoint = 0",
@@ -104,11 +107,18 @@ class Database:
             self.run("ROLLBACK")
 
     def wal_size(self) -> int:
-        """Give the size of the write-ahead log in octets."""
+        """Give the octets of the write-ahead log in use.
+
+        The file itself keeps its length when the log starts again from the front (overwriting is
+        cheaper to sync than growing), so the number of frames is read from the index beside it
+        (sqlite.org/walformat.html section 2.1, mxFrame).
+        """
         try:
-            return self._wal.stat().st_size
+            with self._shm.open("rb") as index:
+                head = index.read(20)
         except FileNotFoundError:
             return 0
+        return int.from_bytes(head[16:20], sys.byteorder) * _FRAME if len(head) == 20 else 0
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
         """Copy the write-ahead log into the database (PASSIVE) and cut it to nothing (TRUNCATE)."""

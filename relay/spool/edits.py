@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from relay.message import Delivery, Disposition, Settlement, State
+from relay.spool.database import Database, Row
 from relay.spool.group import INSERT_CLAIMED, INSERT_QUEUED, Group, encode, replace, settled
 from relay.spool.protocol import QueueKey, Selection
 from relay.spool.queries import KEY, QUEUED, as_waiting, key_filter
@@ -169,13 +170,17 @@ def forget(group: Group, upto: int) -> None:
             group.database.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def sweep(group: Group, limit: int) -> int:
-    """Delete queues in which nothing waits; gives how many."""
-    rows = group.database.rows(
+def empty_queues(database: Database) -> list[Row]:
+    """Give some queues in which nothing waits."""
+    return database.rows(
         f"SELECT id, {KEY} FROM queues WHERE waiting = 0 AND held = 0 LIMIT ?",  # noqa: S608
-        (limit,),
+        (STEP,),
     )
+
+
+def sweep(group: Group) -> None:
+    """Delete some queues in which nothing waits."""
+    rows = empty_queues(group.database)
     for _, *key in rows:
         group.index.queue_ids.pop(QueueKey(*key), None)
     group.database.delete("queues", [row[0] for row in rows])
-    return len(rows)

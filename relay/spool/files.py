@@ -24,8 +24,8 @@ class Files(Protocol):
         """Write all parts one after the other from `offset` on."""
         ...
 
-    def truncate(self, fd: int, size: int) -> None:
-        """Cut the file to `size` octets."""
+    def rename(self, path: Path, to: Path) -> None:
+        """Give a file another name."""
         ...
 
     def sync(self, fd: int) -> None:
@@ -67,9 +67,9 @@ class DiskFiles:
             done = os.pwrite(fd, rest, offset)
             rest, offset = rest[done:], offset + done
 
-    def truncate(self, fd: int, size: int) -> None:
-        """Cut the file."""
-        os.ftruncate(fd, size)
+    def rename(self, path: Path, to: Path) -> None:
+        """Give a file another name."""
+        path.rename(to)
 
     def sync(self, fd: int) -> None:
         """Flush data and the size that is needed to read it."""

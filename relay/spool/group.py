@@ -206,6 +206,10 @@ class Group:
         new.size = max(new.size, offset + place.length)
         self._moved.append((place, segment, offset))
 
+    def drop_if_dead(self, segment: int) -> None:
+        """Let a segment go with this group if nothing in it is live."""
+        self._segment(segment)
+
     # -- the end ---------------------------------------------------------------------------
 
     def finish(self) -> None:

@@ -62,14 +62,19 @@ def open_spool(
     `async with`, or `start` and `close`.
     """
     options = options or SpoolOptions()
-    (path / "segments").mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = files or DiskFiles()
+    recovery.make_directories(path, files)
     lock = DirectoryLock(path)
     try:
         database = recovery.open_database(path, number, options)
         segments = Segments(
-            path / "segments", files or DiskFiles(), limit=options.segment_bytes, sync=options.sync
+            path / "segments", files, limit=options.segment_bytes, sync=options.sync
         )
-        index = recovery.recover(database, segments, options, clock())
+        try:
+            index = recovery.recover(database, segments, options, clock())
+        except BaseException:
+            database.close()
+            raise
     except BaseException:
         lock.release()
         raise

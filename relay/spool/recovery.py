@@ -17,6 +17,7 @@ from relay.ids import MAX_SPOOL_NUMBER
 from relay.message import State
 from relay.spool import schema
 from relay.spool.database import Database
+from relay.spool.files import Files
 from relay.spool.group import INSERT_QUEUED, Group, decode, replace
 from relay.spool.index import Index, SegmentState
 from relay.spool.options import SpoolOptions
@@ -28,11 +29,28 @@ log = logging.getLogger(__name__)
 _STEP = 2_000
 
 
+def make_directories(path: Path, files: Files) -> None:
+    """Make the spool's directories where they are missing, on disk before anything is in them."""
+    missing = [d for d in (path / "segments", path, *path.parents) if not d.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        files.sync_directory(directory.parent)
+
+
 def open_database(path: Path, number: int, options: SpoolOptions) -> Database:
     """Open the spool file, bring its schema up to date and check whose it is."""
     if not 0 <= number <= MAX_SPOOL_NUMBER:
         raise ValueError(f"spool number {number} is not between 0 and {MAX_SPOOL_NUMBER}")
     database = Database(path / "spool.sqlite", sync=options.sync)
+    try:
+        _identify(database, path, number)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _identify(database: Database, path: Path, number: int) -> None:
     schema.migrate(database)
     if database.row("SELECT value FROM meta WHERE key = 'incarnation'") is None:
         database.begin()
@@ -42,7 +60,6 @@ def open_database(path: Path, number: int, options: SpoolOptions) -> Database:
     own = database.number("SELECT value FROM meta WHERE key = 'number'")
     if own != number:
         raise StorageError(f"{path} holds spool number {own}, not {number}: it was moved or copied")
-    return database
 
 
 def recover(database: Database, segments: Segments, options: SpoolOptions, now: int) -> Index:

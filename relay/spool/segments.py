@@ -2,18 +2,20 @@
 
 Guarantees: after `sync` everything appended is on disk, with the directory entry of a new file;
 what was appended after the last `keep` can be taken back with `undo`. Which octets are live is the
-caller's knowledge; so is the committed size, which `cut` restores after a crash. Belongs to the
-writer thread.
+caller's knowledge; so is the committed size, behind which a file may hold what a crash left or what
+its former life left: a few emptied files are kept as spares and written over, because syncing
+blocks that exist costs half of what growing a file costs. Belongs to the writer thread.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from relay.errors import StorageError
 from relay.spool.files import Files
+
+_SPARES = 2
 
 
 class Segments:
@@ -29,6 +31,7 @@ class Segments:
         self._dirty = False
         self._new = False
         self._kept = (0, 0)  # number and size at the last commit
+        self._spares = sorted(directory.glob("*.spare"))
         self.number = 0
         self.size = 0
 
@@ -37,13 +40,13 @@ class Segments:
         return self.directory / f"{number:08d}.seg"
 
     def start(self, number: int, size: int) -> None:
-        """Go on behind `size` octets of segment `number`, cutting off what a crash left there."""
+        """Go on behind `size` octets of segment `number`, writing over what is there."""
         self._close()
         path = self.path(number)
         self._new = not path.exists()
+        if self._new and self._spares:
+            self._files.rename(self._spares.pop(), path)
         self._fd = self._files.open(path)
-        if os.fstat(self._fd).st_size > size:
-            self._files.truncate(self._fd, size)
         self.number, self.size = number, size
         self._kept = (number, size)
 
@@ -82,14 +85,25 @@ class Segments:
     def undo(self) -> None:
         """Forget what was appended since `keep`."""
         number, size = self._kept
-        if number == self.number and self._fd >= 0:
-            self._files.truncate(self._fd, size)
-            self.size = size
-            self._dirty = False
+        if number != self.number:
+            size = 0
+        self.size = size
+        self._dirty = False
 
     def remove(self, number: int) -> None:
-        """Delete a segment that holds nothing live."""
-        self._files.unlink(self.path(number))
+        """Delete a segment that holds nothing live, or keep its file as a spare."""
+        path = self.path(number)
+        if len(self._spares) < _SPARES and path.exists():
+            spare = path.with_suffix(".spare")
+            self._files.rename(path, spare)
+            self._spares.append(spare)
+        else:
+            self._files.unlink(path)
+
+    def release(self) -> None:
+        """Give the space of spares back: the disk is nearly full."""
+        while self._spares:
+            self._files.unlink(self._spares.pop())
 
     def numbers(self) -> list[int]:
         """List the segments that exist as files."""

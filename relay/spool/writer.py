@@ -94,8 +94,7 @@ class Writer(threading.Thread):
             self._report(committed)
             if ending:
                 break
-        if self.failure is None:
-            self._close()
+        self._close()
 
     # -- one group -------------------------------------------------------------------------
 
@@ -263,7 +262,10 @@ class Writer(threading.Thread):
 
     def _close(self) -> None:
         try:
-            self.database.checkpoint("TRUNCATE")
+            if self.failure is None:
+                self.database.checkpoint("TRUNCATE")
+            else:
+                self.database.rollback()
             self.database.close()
             self.segments.close()
         except (StorageError, OSError) as error:
