@@ -17,7 +17,8 @@ from relay.mail.mime import Part, Tree
 from relay.mail.transfer import Decoded, decode
 from tracking import placement
 from tracking.entities import unescape
-from tracking.markup import Anchor, scan
+from tracking.markup import Anchor
+from tracking.scan import scan
 from tracking.splice import MAX_LINE
 
 _META = re.compile(rb"(?i:<meta[^>]+charset[\t\n\f\r ]*=[\t\n\f\r \"']*([a-z0-9_:.-]+))")
@@ -25,7 +26,11 @@ _OWN_PIXEL = re.compile(rb"//([A-Za-z0-9.-]{1,255})(?::[0-9]{1,5})?/o/[A-Za-z0-9
 _JAPANESE = re.compile(rb"\x1b\$[@B][^\x1b\r\n]*+\x1b\([BJ]")
 _TRAILING_SPACE = re.compile(r"[ \t]+(?=\r\n)")
 _SNIFFED = 1024  # bytes in which a meta element may name the charset (HTML, 13.2.3.2)
-_CLOSED = {"multipart/signed": "in-signed", "multipart/encrypted": "in-encrypted"}
+_CLOSED = {
+    "multipart/signed": "in-signed",
+    "multipart/encrypted": "in-encrypted",
+    "multipart/report": "report",
+}
 
 
 class Left(NamedTuple):
@@ -90,29 +95,32 @@ def candidates(tree: Tree, *, plain_text: bool) -> Iterator[Left]:
 
 
 def _part_refusal(part: Part) -> str:
+    """Give the reason to leave a part that its own header or what is around it gives."""
     for defect in part.defects:
-        if defect.startswith("duplicate-"):
-            return defect
-    if "no-blank-line-after-header" in part.defects or "space-before-colon" in part.defects:
-        return "bad-header"
+        if defect in _DOUBTFUL or defect.startswith("duplicate-"):
+            return _DOUBTFUL.get(defect, defect)
     if part.disposition == "attachment":
         return "attachment"
     parent = part.parent
     if part.filename and parent is not None and parent.content_type == "multipart/mixed":
         return "has-filename"
-    for above in part.ancestors():
-        if above.content_type in _CLOSED:
-            return _CLOSED[above.content_type]
-        if above.content_type.startswith("message/"):
-            return "in-message"
-        if above.content_type == "multipart/report":
-            return "report"
-        if above.disposition == "attachment":
-            return "attachment"
-        for defect in above.defects:
-            if defect in ("no-closing-boundary", "duplicate-parameter"):
-                return "unclosed" if defect == "no-closing-boundary" else defect
-    return ""
+    return next((reason for reason in map(_around, part.ancestors()) if reason), "")
+
+
+_DOUBTFUL = {"no-blank-line-after-header": "bad-header", "space-before-colon": "bad-header"}
+
+
+def _around(above: Part) -> str:
+    """Give the reason to leave everything inside a part."""
+    if above.content_type in _CLOSED:
+        return _CLOSED[above.content_type]
+    if above.content_type.startswith("message/"):
+        return "in-message"
+    if above.disposition == "attachment":
+        return "attachment"
+    if "no-closing-boundary" in above.defects:
+        return "unclosed"
+    return "duplicate-parameter" if "duplicate-parameter" in above.defects else ""
 
 
 def open_part(message: bytes, part: Part, limit: int, *, outlook: bool) -> Html | str:
@@ -121,21 +129,10 @@ def open_part(message: bytes, part: Part, limit: int, *, outlook: bool) -> Html 
         return "too-large"
     raw = message[part.body_start : part.end]
     decoded = decode(raw, part.encoding)
-    if decoded.defects:
-        return decoded.defects[0]
-    if decoded.encoding != "quoted-printable" and not _only_crlf(raw):
-        return "bare-line-end"
-    if decoded.raw is decoded.data and _has_long_line(raw):
-        return "line-limit"
+    reason = _raw_refusal(decoded) or _data_refusal(decoded.data, limit)
+    if reason:
+        return reason
     data = decoded.data
-    if len(data) > limit:
-        return "too-large"
-    if not data or data.isspace():
-        return "empty"
-    if b"\0" in data:
-        return "nul"
-    if b"-----BEGIN PGP" in data:
-        return "inline-pgp"
     charset, reason = _charset(part.charset, data)
     if reason:
         return reason
@@ -147,6 +144,30 @@ def open_part(message: bytes, part: Part, limit: int, *, outlook: bool) -> Html 
     if opened.is_text:
         return opened
     return _find_anchors(opened, outlook=outlook)
+
+
+def _raw_refusal(decoded: Decoded) -> str:
+    """Give the reason to leave a part whose bytes on the wire are not in order."""
+    if decoded.defects:
+        return decoded.defects[0]
+    if decoded.encoding == "quoted-printable":
+        return ""  # "qp-malformed" has said it
+    if not _only_crlf(decoded.raw):
+        return "bare-line-end"
+    if decoded.raw is decoded.data and _has_long_line(decoded.raw):
+        return "line-limit"
+    return ""
+
+
+def _data_refusal(data: bytes, limit: int) -> str:
+    """Give the reason to leave decoded content."""
+    if len(data) > limit:
+        return "too-large"
+    if not data or data.isspace():
+        return "empty"
+    if b"\0" in data:
+        return "nul"
+    return "inline-pgp" if b"-----BEGIN PGP" in data else ""
 
 
 def _find_anchors(opened: Html, *, outlook: bool) -> Html | str:

@@ -103,7 +103,7 @@ def _rest(raw: bytes, at: int) -> int:
 # ------------------------------------------------------------------------- quoted-printable
 
 
-def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> list[Hole] | None:
+def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> list[Hole]:
     raw = decoded.raw
     spans = [decoded.raw_span(edit.start, edit.end) for edit in edits]
     placed: list[Hole] = []
