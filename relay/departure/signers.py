@@ -23,14 +23,9 @@ class Signers:
         self._signers: OrderedDict[tuple[str, str, bytes], Signer] = OrderedDict()
 
     def of(self, domain: SendingDomain) -> list[Signer]:
-        """Give one signer per active key, in the order of the settings; a key that cannot be
-        opened is passed over.
-        """
-        return [
-            signer
-            for key in domain.dkim
-            if key.active and (signer := self._signer(domain.name, key)) is not None
-        ]
+        """Give one signer per active key, RSA last; a key that cannot be opened is passed over."""
+        signers = (self._signer(domain.name, key) for key in domain.dkim if key.active)
+        return sorted((one for one in signers if one is not None), key=lambda one: one.algorithm)
 
     def _signer(self, domain: str, key: DkimKey) -> Signer | None:
         name = (domain, key.selector, key.sealed)

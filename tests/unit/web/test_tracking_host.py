@@ -1,0 +1,268 @@
+"""The public tracking host through real HTTP: exact redirects, nothing on GET, nothing for a token
+that is not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from metrics.events import Event, Kind
+from relay.settings import Blocks, SendingDomain
+from relay.web.clients import ClientAddress
+from relay.web.tracking import PIXEL, TrackingHost
+from tests.harness.clerk import RING
+from tracking import tokens
+from tracking.tokens import Identity, Mint
+
+WHO = Identity(delivery=77, account=1, domain=7, campaign=99)
+MINT = Mint(RING, "t.relay.test")
+HOST = {"Host": "t.relay.test"}
+
+
+@dataclass
+class Recorder:
+    """Facts, in memory."""
+
+    hits: list[Event] = field(default_factory=list)
+    unsubscribed: list[Event] = field(default_factory=list)
+
+    def hit(self, event: bytes) -> None:
+        self.hits.append(msgspec.msgpack.decode(event, type=Event))
+
+    async def unsubscribe(self, event: Event) -> None:
+        self.unsubscribed.append(event)
+
+
+@dataclass
+class Site:
+    """A running tracking host and what it recorded."""
+
+    url: str
+    session: aiohttp.ClientSession
+    recorder: Recorder
+    blocks: Blocks = field(default_factory=Blocks)
+    privacy: str = "full"
+
+    async def ask(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, data: object = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        async with self.session.request(
+            method,
+            self.url + path,
+            headers=HOST | (headers or {}),
+            data=data,
+            allow_redirects=False,
+        ) as response:
+            return response.status, dict(response.headers), await response.read()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with _running() as running:
+        yield running
+
+
+@asynccontextmanager
+async def _running(trusted: tuple[str, ...] = ()) -> AsyncIterator[Site]:
+    recorder = Recorder()
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        running = Site("", session, recorder)
+        host = TrackingHost(
+            hosts=lambda: frozenset({"t.relay.test"}),
+            keyring=RING,
+            blocks=lambda: running.blocks,
+            domain=lambda id_: SendingDomain(
+                id=id_, account=1, name="shop.test", privacy=running.privacy
+            ),
+            recorder=recorder,
+            clients=ClientAddress(trusted),
+            clock=lambda: 123,
+        )
+        runner = web.AppRunner(host.application(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        running.url = f"http://127.0.0.1:{port}"
+        try:
+            yield running
+        finally:
+            await runner.cleanup()
+
+
+def click(url: str, link: int = 3) -> str:
+    return "/c/" + MINT.token(tokens.Kind.CLICK, WHO, link=link, destination=url.encode())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://shop.test/a/../b?x=%2F&y=+&z#frag",
+        "http://shop.test",
+        "https://shop.test/a//b;c=d?e=f?g='\"|{}",
+        "https://[::1]:8080/x",
+    ],
+)
+async def test_the_location_is_the_destination_byte_for_byte(site: Site, url: str) -> None:
+    status, headers, _ = await site.ask("GET", click(url))
+    assert (status, headers["Location"]) == (302, url)
+    assert headers["Cache-Control"] == "private, no-store"
+    assert "Set-Cookie" not in headers
+    (event,) = site.recorder.hits
+    assert (event.kind, event.delivery, event.campaign_hash) == (Kind.CLICKED, 77, 99)
+    assert event.hit is not None
+    assert (event.hit.url, event.hit.link) == (url, 3)
+
+
+async def test_the_pixel_is_the_same_for_everybody_and_recorded_for_ours(site: Site) -> None:
+    good = "/o/" + MINT.token(tokens.Kind.OPEN, WHO) + ".gif"
+    for path in (good, "/o/nonsense.gif"):
+        status, headers, body = await site.ask("GET", path)
+        assert (status, headers["Content-Type"], body) == (200, "image/gif", PIXEL)
+    assert len(PIXEL) == 43
+    assert [event.kind for event in site.recorder.hits] == [Kind.OPENED]
+
+
+def _mutants() -> list[str]:
+    good = click("https://shop.test/")
+    other_host = Mint(RING, "t.other.test").token(
+        tokens.Kind.CLICK, WHO, destination=b"https://evil.test/"
+    )
+    return [
+        good[:-1],
+        good + "A",
+        good + "=",
+        good.replace("/c/", "/c/ ").replace(" ", "%41"),
+        good[:20] + ("B" if good[20] != "B" else "C") + good[21:],
+        "/c/" + "A" * 100,
+        "/c/" + other_host,
+        "/c/" + MINT.token(tokens.Kind.OPEN, WHO),
+        "/u/" + good[3:],
+        good + "/../../x",
+        "/c/%00",
+        "/admin",
+        "/metrics",
+        "/healthz",
+    ]
+
+
+@pytest.mark.parametrize("path", _mutants())
+async def test_what_is_not_ours_is_404_and_says_nothing(site: Site, path: str) -> None:
+    status, headers, body = await site.ask("GET", path)
+    assert status == 404
+    assert "Location" not in headers
+    assert body == b"404: Not Found"
+    assert site.recorder.hits == []
+
+
+async def test_queries_and_hosts_never_move_the_target(site: Site) -> None:
+    path = click("https://shop.test/") + "?url=https://evil.test/"
+    status, headers, _ = await site.ask("GET", path)
+    assert (status, headers["Location"]) == (302, "https://shop.test/")
+    status, _, _ = await site.ask("GET", path, headers={"Host": "evil.test"})
+    assert status == 404
+
+
+async def test_head_answers_like_get_and_other_methods_do_not(site: Site) -> None:
+    status, headers, body = await site.ask("HEAD", click("https://shop.test/"))
+    assert (status, headers["Location"], body) == (302, "https://shop.test/", b"")
+    (event,) = site.recorder.hits
+    assert event.hit is not None
+    assert event.hit.method == "HEAD"
+    for method in ("POST", "PUT", "DELETE"):
+        assert (await site.ask(method, click("https://shop.test/")))[0] == 405
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        Blocks(campaigns=frozenset({99})),
+        Blocks(domains=frozenset({7})),
+        Blocks(destinations=frozenset({"https://shop.test/x"})),
+        Blocks(destinations=frozenset({"host:shop.test"})),
+    ],
+    ids=["campaign", "domain", "destination", "host"],
+)
+async def test_what_is_blocked_is_gone_and_unsubscribing_still_works(
+    site: Site, blocks: Blocks
+) -> None:
+    site.blocks = blocks
+    status, headers, _ = await site.ask("GET", click("https://shop.test/x"))
+    assert status == 410
+    assert "Location" not in headers
+    assert site.recorder.hits == []
+    unsubscribe = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO)
+    form = {"List-Unsubscribe": "One-Click"}
+    assert (await site.ask("POST", unsubscribe, data=form))[0] == 200
+    assert len(site.recorder.unsubscribed) == 1
+
+
+async def test_unsubscribing_by_get_changes_nothing(site: Site) -> None:
+    path = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO)
+    status, headers, body = await site.ask("GET", path)
+    assert status == 200
+    assert b'<form method="post">' in body
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert site.recorder.unsubscribed == []
+
+
+@pytest.mark.parametrize("link", [0, 1, 2])
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_one_click_in_both_encodings(site: Site, link: int, *, multipart: bool) -> None:
+    path = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO, link=link)
+    form = aiohttp.FormData({"List-Unsubscribe": "One-Click"}, default_to_multipart=multipart)
+    status, headers, _ = await site.ask("POST", path, data=form)
+    assert status == 200
+    assert "Location" not in headers
+    (event,) = site.recorder.unsubscribed
+    assert (event.kind, event.delivery, event.account) == (Kind.UNSUBSCRIBED, 77, 1)
+    assert event.scope == ("domain", "account", "campaign")[link]
+    assert event.reason == "one-click"
+
+
+async def test_a_wrong_form_is_a_clear_error(site: Site) -> None:
+    path = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO)
+    status, _, body = await site.ask("POST", path, data={"x": "y"})
+    assert status == 400
+    assert b"List-Unsubscribe=One-Click" in body
+    assert site.recorder.unsubscribed == []
+
+
+async def test_privacy_keeps_address_and_program_out(site: Site) -> None:
+    site.privacy = "noaddress"
+    await site.ask("GET", click("https://shop.test/"), headers={"User-Agent": "secret"})
+    (event,) = site.recorder.hits
+    assert event.hit is not None
+    assert (event.hit.user_agent, event.hit.address) == ("", "")
+
+
+async def test_robots_are_kept_away(site: Site) -> None:
+    assert b"Disallow: /" in (await site.ask("GET", "/robots.txt"))[2]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "expected"),
+    [
+        ((), "9.9.9.9", "127.0.0.1"),
+        (("127.0.0.0/8",), "9.9.9.9", "9.9.9.9"),
+        (("127.0.0.0/8",), "1.1.1.1, 9.9.9.9, 127.0.0.5", "9.9.9.9"),
+        (("127.0.0.0/8",), "9.9.9.9, nonsense", "127.0.0.1"),
+        (("10.0.0.0/8",), "9.9.9.9", "127.0.0.1"),
+        (("127.0.0.0/8",), "", "127.0.0.1"),
+    ],
+)
+async def test_only_trusted_proxies_say_who_asks(
+    trusted: tuple[str, ...], forwarded: str, expected: str
+) -> None:
+    async with _running(trusted) as running:
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        await running.ask("GET", click("https://shop.test/"), headers=headers)
+        (event,) = running.recorder.hits
+    assert event.hit is not None
+    assert event.hit.address == expected
