@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -87,7 +88,8 @@ class AdminUnderTest:
         address = path
         if not address.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/openapi")):
             address = "/api/v1" + address
-        async with session.request(method, base + address, data=raw, headers=sent) as response:
+        data = io.BytesIO(raw) if raw else None
+        async with session.request(method, base + address, data=data, headers=sent) as response:
             reply = Reply(response.status, dict(response.headers), await response.text())
         self._check(method, address.partition("?")[0], reply)
         return reply
