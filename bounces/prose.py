@@ -10,6 +10,7 @@ Leaves to others: whether the mail is a bounce at all, and what the words mean.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -174,3 +175,27 @@ def _collect(
         said = out.setdefault(key, Said(address))
         said.about = (said.about + " " + _block(text, place, end))[:MAX_ABOUT]
     return list(out.values())
+
+
+def vaguer(recipient: str, notice: str) -> Iterator[str]:
+    """Draw what a notice says: about the address, in the lines that name it, altogether."""
+    key = recipient.lower()
+    for said in read_notice(notice, strangers=frozenset()).said:
+        if said.recipient.lower() == key:
+            yield said.about
+    yield lines_with(recipient, notice)
+    yield notice
+
+
+def lines_with(recipient: str, notice: str) -> str:
+    """Give the lines of the notice that speak of an address, each with the one behind it."""
+    key = recipient.lower()
+    if not key:
+        return ""
+    lines = notice.split("\n")[:400]
+    chosen = [
+        f"{line} {following}"
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+        if key in line.lower()
+    ]
+    return " ".join(chosen)[:1500]

@@ -10,7 +10,6 @@ Leaves to others: whose delivery it is (`bounces.linking`) and what follows from
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from bounces import addresses
@@ -18,7 +17,8 @@ from bounces.anatomy import Mail, Part, take_apart, untag, unword
 from bounces.compose import failure
 from bounces.feedback import is_complaint, read_feedback
 from bounces.origin import answering, reporter
-from bounces.prose import Said, read_notice
+from bounces.prose import Said, lines_with, vaguer
+from bounces.recipients import last_resort, of_group, recipients_of
 from bounces.report import Category, Kind, Record, Report, Returned
 from bounces.returned import COPY_TYPES, cut, read_returned
 from bounces.ses import read_ses
@@ -28,7 +28,6 @@ MAX_NOTICE: Final = 32 * 1024
 MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deeper
 
 _UNSUBSCRIBE = re.compile(r"^\s*(?:re:\s*)?unsubscribe\b", re.IGNORECASE)
-_VERP = re.compile(r"[+-]([^\s+=@<>]{1,64})=([\w-]+(?:\.[\w-]+)+)@")
 _QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
 _FIELD_LINE = re.compile(
     r"^(?:Received|Return-Path|From|To|Date|Subject|Message-ID):[ \t]", re.IGNORECASE | re.MULTILINE
@@ -185,16 +184,12 @@ def _from_status(mail: Mail, status: Status, notice: str, copy: str) -> Report |
 
 
 def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> Record:
-    recipient, original = group.recipient, group.original
-    if "." not in recipient.rpartition("@")[2] and "." in original.rpartition("@")[2]:
-        recipient = (
-            original  # a name only the last host knows; the first address is what was mailed
-        )
+    recipient, original = of_group(group, notice, returned, status.reporting_mta)
     return failure(
         recipient,
         group.diagnostic,
-        _vaguer(recipient, notice),
-        original="" if original.lower() == recipient.lower() else original,
+        vaguer(group.recipient, notice),
+        original=original,
         status=group.status,
         action=group.action,
         stage=_stage(group.diagnostic, notice),
@@ -208,16 +203,6 @@ def _stage(*texts: str) -> str:
     return "rcpt" if any("rcpt" in text.lower() for text in texts) else ""
 
 
-def _vaguer(recipient: str, notice: str) -> Iterator[str]:
-    """Draw what the notice says: about the address, in the lines that name it, altogether."""
-    key = recipient.lower()
-    for said in read_notice(notice, strangers=frozenset()).said:
-        if said.recipient.lower() == key:
-            yield said.about
-    yield _lines_with(recipient, notice)
-    yield notice
-
-
 def _receipt(mail: Mail, part: Part) -> Report:
     status = read_status(part.text)
     found = [g.recipient for g in status.groups if g.recipient] or [
@@ -229,19 +214,18 @@ def _receipt(mail: Mail, part: Part) -> Report:
 
 def _from_prose(mail: Mail, notice: str, copy: str, why: str, depth: int) -> Report:
     returned = read_returned(mail, copy)
-    said = _recipients(mail, notice, returned)
+    said = recipients_of(mail, notice, returned)
     if not said:
         inside = _inside_part(mail, depth) or _inside_copy(copy, depth)
         if inside is not None:
             return inside
-    if not said:
-        said = _last_resort(mail, returned) or [Said("", notice)]
+        said = last_resort(mail, returned) or [Said("", notice)]
     subject = unword(mail.fields.get("subject"))
     records = tuple(
         failure(
             one.recipient,
             one.about,
-            (_lines_with(one.recipient, notice), notice, subject),
+            (lines_with(one.recipient, notice), notice, subject),
             original=one.original,
             stage=_stage(one.about, notice),
             message_id=returned.message_id,
@@ -251,49 +235,3 @@ def _from_prose(mail: Mail, notice: str, copy: str, why: str, depth: int) -> Rep
     return Report(
         kind=Kind.BOUNCE, records=records, returned=returned, why=why, truncated=mail.truncated
     )
-
-
-def _recipients(mail: Mail, notice: str, returned: Returned) -> list[Said]:
-    strangers = frozenset(
-        a.lower()
-        for name in ("to", "from", "delivered-to", "return-path")
-        for a in addresses.find_all(mail.fields.get(name)[:2000])
-    )
-    listed = [a for v in mail.fields.all("x-failed-recipients") for a in addresses.find_all(v)]
-    if listed:
-        found = {s.recipient.lower(): s for s in read_notice(notice, strangers=frozenset()).said}
-        return [found.get(a.lower()) or Said(a) for a in listed]
-    said = read_notice(notice, strangers=strangers).said
-    if said:
-        return said
-    named = [
-        a
-        for a in addresses.find_all(unword(mail.fields.get("subject")))
-        if a.lower() not in strangers
-    ]
-    return [Said(named[0])] if len(named) == 1 else []
-
-
-def _last_resort(mail: Mail, returned: Returned) -> list[Said]:
-    """Take the one recipient of the returned copy, or the one a return path of the VERP kind names."""
-    sender = addresses.find(returned.sender).lower()
-    named = [a for a in addresses.find_all(returned.to) if a.lower() != sender]
-    if len(named) == 1:
-        return [Said(named[0])]
-    for name in ("to", "delivered-to", "x-original-to"):
-        verp = _VERP.search(mail.fields.get(name)[:1000])
-        if verp:
-            return [Said(f"{verp[1]}@{verp[2]}")]
-    return []
-
-
-def _lines_with(recipient: str, notice: str) -> str:
-    """Give the lines of the notice that speak of an address, each with the one behind it."""
-    key = recipient.lower()
-    lines = notice.split("\n")[:400]
-    chosen = [
-        f"{line} {following}"
-        for line, following in zip(lines, [*lines[1:], ""], strict=True)
-        if key in line.lower()
-    ]
-    return " ".join(chosen)[:1500]

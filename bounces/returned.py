@@ -73,7 +73,7 @@ _MARKER = re.compile(
     r"|a copy of the original message"
     r"|the (?:header|body|text|content|full header)s? (?:of|for) (?:the|your) (?:original |returned )?(?:message|mail)"
     r"|(?:start of |the )?(?:original|returned|undelivered|undeliverable|unsent|rejected|failed|bounced|enclosed) "
-    r"(?:message|mail|e-?mail)(?: (?:follows|header|text|body|content|headers|is|was|as follows|below|attached)\b.{0,40})?[ \t:.,*=_-]{0,80}$"
+    r"(?:message|mail|e-?mail)(?: (?:follows|header|text|body|content|headers|as follows|below|attached|is (?:attached|below|enclosed|included))\b.{0,40})?[ \t:.,*=_-]{0,80}$"
     r"|(?:message|mail) (?:headers?|text|body|contents?|source)(?: (?:follows?|is|are|below|and body|of))?\b.{0,40}$"
     r"|headers? (?:of (?:the )?)?(?:original|message|from the original|follows?)\b"
     r"|(?:the )?first [\w ]{1,20} (?:lines|bytes|characters|kbytes|lines of)"
