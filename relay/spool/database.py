@@ -8,6 +8,7 @@ because each step of SQLite gives the interpreter lock away and a busy loop give
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,7 @@ class Database:
                 "foreign_keys = OFF",
             ):
                 self._execute(f"PRAGMA {pragma}").fetchall()
+        self._index = -1  # descriptor of the -shm file
         self._translated = _Translated(path)
         path.chmod(0o600)
 
@@ -113,12 +115,13 @@ class Database:
         cheaper to sync than growing), so the number of frames is read from the index beside it
         (sqlite.org/walformat.html section 2.1, mxFrame).
         """
-        try:
-            with self._shm.open("rb") as index:
-                head = index.read(20)
-        except FileNotFoundError:
-            return 0
-        return int.from_bytes(head[16:20], sys.byteorder) * _FRAME if len(head) == 20 else 0
+        if self._index < 0:
+            try:
+                self._index = os.open(self._shm, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:  # nothing was written yet
+                return 0
+        head = os.pread(self._index, 20, 0)
+        return int.from_bytes(head[16:20], sys.byteorder) * _FRAME
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
         """Copy the write-ahead log into the database (PASSIVE) and cut it to nothing (TRUNCATE)."""
@@ -128,6 +131,9 @@ class Database:
         """Close the file; the last transaction stays as it is."""
         with self._translated:
             self._connection.close()
+        if self._index >= 0:  # not before: closing it drops SQLite's own locks on that file
+            os.close(self._index)
+            self._index = -1
 
 
 class _Translated:
