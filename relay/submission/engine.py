@@ -192,13 +192,16 @@ class Engine:
             self.close(self._final)
 
     def tls_started(self) -> None:
-        """The handshake is done: everything said before it is forgotten (RFC 3207 section 4.2)."""
+        """The handshake is done: everything said before it is forgotten (RFC 3207 section 4.2).
+
+        What came in plain text was dropped when TLS was asked for; from then on until now only
+        octets from within TLS may be fed, and they count.
+        """
         if not isinstance(self._asked, TlsWanted):
             raise EngineError("TLS was not asked for")
         self._asked = None
         self.state = _COMMAND
         self.tls = True
-        self._reader.clear()
         self._forget_greeting()
 
     def resume(self) -> None:

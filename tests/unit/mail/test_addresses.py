@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -160,14 +162,13 @@ def test_any_bytes_give_an_address_or_an_address_error(raw: bytes) -> None:
     for utf8 in (False, True):
         try:
             found = parse_path(raw, utf8=utf8, null_ok=True)
-        except AddressError as error:
-            assert error.code in (501, 550, 553)
-        else:
-            if found is not None:
-                assert found.address in raw
-                assert not set(found.address) & {*range(0x20), 0x7F}
-                check_wire(found.address, utf8=utf8)
-                assert found.routing_domain.isascii()
+        except AddressError:
+            continue
+        if found is not None:
+            assert found.address in raw
+            assert not set(found.address) & {*range(0x20), 0x7F}
+            check_wire(found.address, utf8=utf8)
+            assert found.routing_domain.isascii()
 
 
 @pytest.mark.parametrize("piece", [b"@a,", b"(", b'"', b'"\\', b"a.", b"a-", b"<", b"\\", b"a@"])
@@ -179,7 +180,5 @@ def test_no_input_takes_more_than_linear_steps(piece: bytes) -> None:
             parse_path(argument, utf8=True, null_ok=True)
         with pytest.raises(AddressError):
             parse_address(argument)
-        try:
+        with contextlib.suppress(AddressError):
             split_path(argument)
-        except AddressError as error:
-            assert error.code == 501

@@ -1,0 +1,145 @@
+"""Counts over connections and logins, and what happens at their limits."""
+
+from __future__ import annotations
+
+from relay.submission import replies
+from relay.submission.limits import Gate, GateLimits, LocalTally, address_key
+from relay.submission.tls import ServerTls
+from tests.harness.smtp_talk import Talk, open_door
+
+WRONG = b"AUTH PLAIN AGJvYgB3cm9uZw==\r\n"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_tally_counts_up_and_down_and_forgets() -> None:
+    tally = LocalTally()
+    tally.add(b"a")
+    tally.add(b"a", 2)
+    tally.sub(b"a")
+    assert (tally.sum(b"a"), tally.sum(b"b")) == (2, 0)
+    tally.sub(b"a", 5)
+    assert tally.sum(b"a") == 0
+
+
+def test_passing_counts_end_with_their_first_lifetime() -> None:
+    clock = Clock()
+    tally = LocalTally(clock=clock)
+    tally.add(b"a", lifetime=10.0)
+    clock.now += 9
+    tally.add(b"a", lifetime=10.0)
+    assert tally.sum(b"a") == 2
+    clock.now += 1
+    assert tally.sum(b"a") == 0
+    tally.add(b"a", lifetime=10.0)
+    assert tally.sum(b"a") == 1
+
+
+def test_tally_is_bounded() -> None:
+    tally = LocalTally(size=10)
+    for number in range(100):
+        tally.add(b"%d" % number, lifetime=60.0)
+    assert sum(tally.sum(b"%d" % number) for number in range(100)) == 10
+    assert tally.sum(b"99") == 1
+
+
+def test_one_client_is_an_ipv4_address_or_an_ipv6_network() -> None:
+    assert address_key("192.0.2.1") != address_key("192.0.2.2")
+    assert address_key("2001:db8::1") == address_key("2001:db8::ffff:2")
+    assert address_key("2001:db8::1") != address_key("2001:db8:0:1::1")
+    assert address_key("::ffff:192.0.2.1") == address_key("192.0.2.1")
+    assert address_key("fe80::1%eth0") == address_key("fe80::1")
+    assert address_key("") == b""
+
+
+def test_connections_are_limited_per_address_and_in_all() -> None:
+    gate = Gate(GateLimits(connections=20, connections_per_address=3, reserved=0.1))
+    for _ in range(3):
+        assert gate.admit("192.0.2.1", with_login=True) is None
+    assert gate.admit("192.0.2.1", with_login=True) == replies.TOO_MANY_CONNECTIONS
+    for number in range(15):
+        assert gate.admit(f"192.0.2.{100 + number}", with_login=False) is None
+    before = gate.stressed
+    assert gate.admit("192.0.2.50", with_login=False) == replies.TOO_BUSY
+    for number in range(2):
+        assert gate.admit(f"192.0.2.{60 + number}", with_login=True) is None
+    assert (before, gate.stressed) == (False, True)
+    assert gate.admit("192.0.2.70", with_login=True) == replies.TOO_BUSY
+    gate.leave("192.0.2.1")
+    assert gate.admit("192.0.2.1", with_login=True) is None
+
+
+def test_failed_logins_are_limited_per_address_and_account() -> None:
+    clock = Clock()
+    gate = Gate(GateLimits(), LocalTally(clock=clock))
+    for _ in range(10):
+        assert gate.login_refusal("192.0.2.1", b"bob") is None
+        gate.note_failure("192.0.2.1", b"bob")
+    assert gate.login_refusal("192.0.2.1", b"ann") == replies.TOO_MANY_FAILED_LOGINS
+    assert gate.login_refusal("192.0.2.2", b"bob") is None
+    clock.now += 600
+    assert gate.login_refusal("192.0.2.1", b"ann") is None
+    for number in range(40):
+        gate.note_failure(f"192.0.2.{number}", b"BOB")
+    assert gate.login_refusal("203.0.113.1", b"bob") == replies.AUTH_LATER
+    assert gate.login_refusal("203.0.113.1", b"ann") is None
+    clock.now += 3600
+    assert gate.login_refusal("203.0.113.1", b"bob") is None
+
+
+async def test_c34_one_connection_too_many_is_told(server_tls: ServerTls) -> None:
+    async with open_door(server_tls, gate=GateLimits(connections_per_address=2)) as opened:
+        first, second = await opened.connect(), await opened.connect(tls=True)
+        third = await Talk.connect(opened.listener.port)
+        assert await third.rest() == [replies.TOO_MANY_CONNECTIONS.decode()]
+        assert opened.counts["connections_refused"] == 1
+        for talk in (first, second, third):
+            await talk.close()
+        await opened.door.empty()
+        talk = await opened.at("greeted")
+        await talk.close()
+
+
+async def test_c34_the_reply_says_why(server_tls: ServerTls) -> None:
+    for gate, expected in (
+        (GateLimits(connections_per_address=0), replies.TOO_MANY_CONNECTIONS),
+        (GateLimits(connections=0), replies.TOO_BUSY),
+    ):
+        async with open_door(server_tls, gate=gate) as opened:
+            talk = await Talk.connect(opened.listener.port)
+            assert await talk.rest() == [expected.decode()]
+            await talk.close()
+
+
+async def test_a06_failures_on_many_connections_are_counted_together(
+    server_tls: ServerTls,
+) -> None:
+    async with open_door(server_tls, gate=GateLimits()) as opened:
+        answers = []
+        for _ in range(12):
+            talk = await opened.at("greeted")
+            answers.append((await talk.say(WRONG))[:9])
+            await talk.close()
+    assert answers == ["535 5.7.8"] * 10 + ["421 4.7.0"] * 2
+    assert len(opened.passwords.tried) == 10
+    assert opened.counts["logins_throttled"] == 2
+
+
+async def test_place_is_given_back_whatever_happens(server_tls: ServerTls) -> None:
+    async with open_door(server_tls, gate=GateLimits(connections_per_address=1)) as opened:
+        for _ in range(3):
+            talk = await opened.at("data")
+            talk.reset()
+            await opened.door.empty()
+        # A failed handshake gives its place back too.
+        broken = await Talk.connect(opened.secure.port)
+        await broken.send([b"no handshake\r\n"])
+        await broken.rest()
+        await broken.close()
+        talk = await opened.at("greeted")
+        await talk.close()
