@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -36,6 +37,7 @@ MAX_IMPORT = 16 * 1024 * 1024
 _MAX_LINES = 200_000
 _MAX_NAMED = 100
 _CHUNK = 2000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("recipient", "scope", "within", "reason", "note", "created_at", "expires_at")
 
@@ -177,14 +179,19 @@ def _wanted(account: int, query: ImportQuery, cells: dict[str, str]) -> Suppress
     scope = cells.get("scope") or query.scope
     if scope not in ("account", "domain", "campaign"):
         raise InvalidError(f"the scope {scope!r} is none of account, domain, campaign")
+    reason = cells.get("reason") or query.reason
+    if reason not in get_args(Reason):
+        raise InvalidError(f"the reason {reason!r} is none of {', '.join(get_args(Reason))}")
     within = cells.get("within", query.within if scope == query.scope else "")
+    if _CONTROL.search(within):
+        raise InvalidError("a control character in `within`")
     return Suppress(
         account=account,
         scope=scope,
         within=regular_within(scope, within[:253]),
         recipient=recipient_address(cells.get("recipient", "")),
-        reason=(cells.get("reason") or query.reason)[:20],
-        note=cells.get("note", "")[:200],
+        reason=reason,
+        note=_CONTROL.sub(" ", cells.get("note", ""))[:200],
     )
 
 
