@@ -13,10 +13,12 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from aiohttp import web
 
 from relay.config import Config
+from relay.control.publish import Publisher
 from relay.control.services import Services, start_services
 from relay.layout import Layout
 from relay.ledger.engine import Ledger, LedgerBusyError, open_ledger
@@ -59,6 +61,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         feed.replaced = hub.suppressed
         feed.caught_up = lambda: _caught_up(hub, config.workers)
         services.workers = hub
+        services.ready = partial(_whats_wrong, hub, publisher, config.workers)
         await hub.start()
         stack.push_async_callback(hub.stop)
         await _serve_admin(stack, services, config, layout, sockets["admin"])
@@ -68,6 +71,21 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
             _log.info("stopping")
         await hub.stop()
         await feed.finish()
+
+
+async def _whats_wrong(hub: Hub, publisher: Publisher, workers: int) -> Mapping[str, str]:
+    """Say by part why this node cannot do its work; empty when it can."""
+    wrong = {
+        f"worker-{index}": "not connected" for index in range(workers) if index not in hub.peers
+    }
+    wrong |= {
+        f"worker-{peer.worker}": "takes no mail"
+        for peer in hub.peers.values()
+        if peer.gauges.get("refusing")
+    }
+    if publisher.snapshot_error:
+        wrong["snapshot"] = publisher.snapshot_error
+    return wrong
 
 
 def _caught_up(hub: Hub, workers: int) -> int:
