@@ -56,6 +56,11 @@ def made_at(id_: int) -> int:
     return ((id_ >> (_COUNTER_BITS + _SPOOL_BITS)) + _EPOCH_SECONDS) * 1_000_000
 
 
+def lowest_at(at: int) -> int:
+    """Give the lowest id that can be made at a moment (microseconds); 0 for moments before 2020."""
+    return max(at // 1_000_000 - _EPOCH_SECONDS, 0) << (_COUNTER_BITS + _SPOOL_BITS)
+
+
 def to_text(id_: int) -> str:
     """Write an id as 13 characters of lower-case base32."""
     return base64.b32encode(id_.to_bytes(8, "big")).decode("ascii")[:13].lower()

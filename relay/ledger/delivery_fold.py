@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from metrics.contribution import count_change, count_event, count_fate, result_of
+from metrics.durations import bucket_of
 from metrics.events import Event, Kind
 from metrics.fate import HITS, NUMBER, OPENING, Fate, merge
 from metrics.hits import Circumstances, Classifier, Nature, Verdict
@@ -86,8 +87,7 @@ class DeliveryFold:
             if stored.verdict is None:
                 count_event(self._sheet, fate, stored.event, None, +1)
         if mailing:
-            for event in (*(stored.event for stored in uncounted), *events):
-                self._first(mailing, event)
+            self._count_firsts(mailing, [*(stored.event for stored in uncounted), *events])
         count_change(self._sheet, before, fate)
         self._changes.fate(fate, new=known.fate is None, opener=opener)
 
@@ -122,8 +122,17 @@ class DeliveryFold:
         fate.tags = "\n".join(opener.tags)
         return mailing
 
+    def _count_firsts(self, mailing: Mailing, events: Sequence[Event]) -> None:
+        for event in events:
+            self._first(mailing, event)
+            if event.hit and not mailing.campaign_hash:
+                self._mailings.learn_hash(self._connection, mailing, event)
+
     def _first(self, mailing: Mailing, event: Event) -> None:
+        """Count a fact in the counters that never fall."""
         self._sheet.counter("events", mailing.label, result_of(event))
+        if event.kind is Kind.DELIVERED:
+            self._sheet.counter("took", "", str(bucket_of(event.took_ms)))
 
     def _alone(self, fate: Fate, event: Event) -> Verdict | None:
         if event.kind not in HITS:

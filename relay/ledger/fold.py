@@ -20,6 +20,7 @@ from metrics.events import Kind
 from metrics.fate import OPENING, Fate
 from metrics.hits import Classifier, Unjudged
 from metrics.sheet import Sheet
+from relay.clock import Clock, now
 from relay.ledger import tables
 from relay.ledger.delivery_fold import HITS_TOGETHER, DeliveryFold, Known, describes
 from relay.ledger.engine import Ledger
@@ -32,7 +33,7 @@ from relay.ledger.rows import RowChanges, load_events, load_fates
 from relay.ledger.statements import insert, prepared, run_many
 from relay.spool.protocol import Batch
 
-_SHUNT = insert(tables.shunted, ["spool", "seq", "error", "body"])
+_SHUNT = insert(tables.shunted, ["at", "spool", "seq", "error", "body"])
 _MARK = (
     "INSERT INTO marks (spool, seq) VALUES (?, ?) "
     "ON CONFLICT (spool) DO UPDATE SET seq = excluded.seq"
@@ -53,8 +54,11 @@ class Folded(NamedTuple):
 class Folder:
     """Folds batches into one ledger; control has exactly one."""
 
-    def __init__(self, ledger: Ledger, classifier: Classifier | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, classifier: Classifier | None = None, clock: Clock = now
+    ) -> None:
         """Take an open ledger and whoever judges hits (without one every hit is unknown)."""
+        self._clock = clock
         self._ledger = ledger
         self._classifier = classifier or Unjudged()
         self._mailings = Mailings()
@@ -127,9 +131,10 @@ class Folder:
             carry(connection, late, horizon.checkable_from)
         return frozenset(key[1] for key in sheet.places)
 
-    @staticmethod
-    def _shunt(connection: Connection, spool: str, shunted: Sequence[Shunted]) -> None:
-        run_many(connection, _SHUNT, [(spool, s.seq, s.error, s.body) for s in shunted])
+    def _shunt(self, connection: Connection, spool: str, shunted: Sequence[Shunted]) -> None:
+        at = self._clock()
+        rows = [(at, spool, s.seq, s.error, s.body) for s in shunted]
+        run_many(connection, _SHUNT, rows)
 
 
 def _mark(connection: Connection, spool: str) -> int:

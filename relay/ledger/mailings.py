@@ -89,17 +89,14 @@ class Mailings:
             campaign_hash=hash_ or known.campaign_hash,
         )
         if learned != known:
-            connection.execute(
-                mailings.update()
-                .where(mailings.c.id == known.id)
-                .values(
-                    sending_domain_id=learned.sending_domain_id,
-                    campaign_hash=learned.campaign_hash,
-                )
-            )
-            self._remember(learned)
-            self._uncommitted.append(learned)
+            self._update(connection, learned)
         return learned
+
+    def learn_hash(self, connection: Connection, known: Mailing, event: Event) -> None:
+        """Remember how tokens name a mailing's campaign, from any event that carries it."""
+        hash_ = signed(event.campaign_hash)
+        if hash_ and hash_ != known.campaign_hash:
+            self._update(connection, known._replace(campaign_hash=hash_))
 
     def by_ids(self, connection: Connection, wanted: set[int]) -> dict[int, Mailing]:
         """Give mailings by number."""
@@ -152,6 +149,17 @@ class Mailings:
         mailing = self._remember(Mailing(made, *key, domain_id, hash_))
         self._uncommitted.append(mailing)
         return mailing
+
+    def _update(self, connection: Connection, learned: Mailing) -> None:
+        connection.execute(
+            mailings.update()
+            .where(mailings.c.id == learned.id)
+            .values(
+                sending_domain_id=learned.sending_domain_id, campaign_hash=learned.campaign_hash
+            )
+        )
+        self._remember(learned)
+        self._uncommitted.append(learned)
 
     def _remember(self, mailing: Mailing) -> Mailing:
         self._by_key[mailing.key] = mailing

@@ -239,6 +239,7 @@ shunted = Table(  # facts that could not be read: kept, counted, shown, never in
     "shunted",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
+    _number("at"),  # when it was folded
     _text("spool"),
     _number("seq"),
     _text("error"),

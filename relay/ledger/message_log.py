@@ -1,0 +1,176 @@
+"""The message log: deliveries found by recipient, message, campaign or state, newest first, by key.
+
+A page is one indexed read that begins where the last one ended (`before`, a delivery id), so a page
+costs the same however deep it lies, and nothing is skipped or shown twice while mail goes on. State
+is worked out from the merged facts; recipients are looked up by their keyed hash.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, not_, select
+
+from metrics.events import Kind
+from metrics.fate import KINDS, NUMBER
+from relay.ledger import tables
+from relay.ledger.engine import Ledger
+from relay.ledger.recipient_keys import load_recipient_keys
+
+MOST_AT_ONCE = 1000
+
+
+class Stage(StrEnum):
+    """Where a delivery stands, as people search for it."""
+
+    WAITING = "waiting"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    EXCLUDED = "excluded"
+    REJECTED = "rejected"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINED = "complained"
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery as the log shows it. Times are microseconds since the epoch, 0 for never."""
+
+    id: int
+    message: int
+    account: int
+    sending_domain: str
+    campaign: str
+    template: str
+    recipient: str  # "" when the recipient was erased
+    recipient_domain: str
+    provider: str
+    tags: tuple[str, ...]
+    state: Stage  # waiting, deferred, or how it ended; a bounce by mail makes it bounced
+    reason: str
+    requested_at: int
+    final_at: int
+    took_ms: int
+    deferrals: int
+    opens: int
+    opened_at: int
+    opened_human_at: int
+    clicks: int
+    clicked_at: int
+    clicked_human_at: int
+    unsubscribed_at: int
+    complained_at: int
+    message_id: str
+    subject: str
+    sender: str
+    size: int
+    tracked: str
+    skipped: str
+    node: str
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look for; what is empty does not matter. `accounts` None: of every account."""
+
+    accounts: tuple[int, ...] | None = None
+    recipient: str = ""
+    message: int = 0
+    message_id: str = ""
+    sending_domain: str = ""
+    campaign: str = ""
+    state: Stage | None = None
+    before: int = 0  # only deliveries with a smaller id: the last one of the page before
+    limit: int = 50
+
+
+_d, _m = tables.deliveries.c, tables.mailings.c
+_BOUNCED_LATER = _d.later_category.in_(["hard", "soft"])
+_STATES: dict[Stage, ColumnElement[bool]] = {
+    Stage.WAITING: and_(_d.final == 0, _d.deferrals == 0, not_(_BOUNCED_LATER)),
+    Stage.DEFERRED: and_(_d.final == 0, _d.deferrals > 0, not_(_BOUNCED_LATER)),
+    Stage.DELIVERED: and_(_d.final == NUMBER[Kind.DELIVERED], not_(_BOUNCED_LATER)),
+    Stage.BOUNCED: (_d.final == NUMBER[Kind.BOUNCED]) | _BOUNCED_LATER,
+    Stage.FAILED: and_(_d.final == NUMBER[Kind.FAILED], not_(_BOUNCED_LATER)),
+    Stage.EXCLUDED: _d.final == NUMBER[Kind.EXCLUDED],
+    Stage.REJECTED: _d.final == NUMBER[Kind.REJECTED],
+    Stage.OPENED: _d.opened_at > 0,
+    Stage.CLICKED: _d.clicked_at > 0,
+    Stage.UNSUBSCRIBED: _d.unsubscribed_at > 0,
+    Stage.COMPLAINED: _d.complained_at > 0,
+}
+
+
+async def search(ledger: Ledger, wanted: Search) -> list[Logged]:
+    """Give a page of deliveries, newest first.
+
+    Raises ValueError for a limit outside 1 to `MOST_AT_ONCE`.
+    """
+    if not 1 <= wanted.limit <= MOST_AT_ONCE:
+        raise ValueError(f"limit {wanted.limit}: expected 1 to {MOST_AT_ONCE}")
+    return await ledger.read(lambda connection: _search(connection, wanted))
+
+
+def _search(connection: Connection, wanted: Search) -> list[Logged]:
+    conditions: list[ColumnElement[bool]] = [_d.mailing != 0]
+    if wanted.recipient:
+        key = load_recipient_keys(connection).of(wanted.recipient)
+        conditions.append(_d.recipient_key == key)
+    if wanted.message:
+        conditions.append(_d.message == wanted.message)
+    if wanted.message_id:
+        conditions.append(_d.message_id == wanted.message_id)
+    if wanted.before:
+        conditions.append(_d.id < wanted.before)
+    if wanted.state is not None:
+        conditions.append(_STATES[wanted.state])
+    return logged(connection, *conditions, *_of_mailings(connection, wanted), limit=wanted.limit)
+
+
+def _of_mailings(connection: Connection, wanted: Search) -> list[ColumnElement[bool]]:
+    """Turn what a mailing decides into its number, which is what the index is on."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.accounts is not None:
+        conditions.append(_m.account.in_(wanted.accounts))
+    if wanted.sending_domain:
+        conditions.append(_m.sending_domain == wanted.sending_domain)
+    if wanted.campaign:
+        conditions.append(_m.campaign == wanted.campaign)
+    if not conditions:
+        return []
+    if not wanted.campaign:
+        return conditions  # many mailings: walk the deliveries and look at each one's mailing
+    return [_d.mailing.in_(list(connection.scalars(select(_m.id).where(*conditions))))]
+
+
+def logged(
+    connection: Connection, *conditions: ColumnElement[bool], limit: int = 1
+) -> list[Logged]:
+    """Read deliveries with their mailing, newest first."""
+    named = (_m.account, _m.sending_domain, _m.campaign, _m.template)
+    statement = (
+        select(*named, *_d)
+        .join(tables.mailings, _m.id == _d.mailing)
+        .where(*conditions)
+        .order_by(_d.id.desc())
+        .limit(limit)
+    )
+    return [_logged(row) for row in connection.execute(statement).mappings()]
+
+
+def _logged(row: Any) -> Logged:
+    later = row["later_category"] in {"hard", "soft"}
+    if later:
+        state = Stage.BOUNCED
+    elif row["final"]:
+        state = Stage(KINDS[row["final"]].value)
+    else:
+        state = Stage.DEFERRED if row["deferrals"] else Stage.WAITING
+    own = {name: row[name] for name in Logged.__struct_fields__ if name in row}
+    own["tags"] = tuple(row["tags"].split("\n")) if row["tags"] else ()
+    own["reason"] = row["later_reason"] if later else row["reason"]
+    return Logged(state=state, **own)
