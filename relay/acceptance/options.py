@@ -152,3 +152,8 @@ _READERS: dict[str, Callable[[Options, str], None]] = {
     "not-before": _not_built,
     "mode": _not_built,
 }
+
+CONTROL_HEADERS = tuple(
+    f"X-Waypost-{key.title()}" for key in _READERS if _READERS[key] is not _not_built
+)
+"""Every control header that means something here, as documentation writes it."""
