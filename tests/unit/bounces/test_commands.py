@@ -1,0 +1,80 @@
+"""The JSON lines behind `waypost bounce read` and `waypost reply classify`."""
+
+import io
+import json
+from pathlib import Path
+
+from bounces.commands import classify_lines, read_files
+
+MAILS = Path(__file__).parent / "mails"
+
+
+def lines(out: io.BytesIO) -> list[dict[str, object]]:
+    """Parse what was written, one object per line."""
+    return [json.loads(line) for line in out.getvalue().split(b"\n") if line]
+
+
+def test_bounce_read_prints_a_line_per_mail() -> None:
+    """With the keys of the contract, in order."""
+    out = io.BytesIO()
+    names = [str(MAILS / "postfix-unknown.eml"), str(MAILS / "arf-redacted.eml")]
+    assert read_files(names, out) == 0
+    bounce, complaint = lines(out)
+    assert bounce["file"] == names[0]
+    assert bounce["kind"] == "bounce"
+    (record,) = bounce["records"]  # type: ignore[misc]  # a list by contract, the length is the test
+    expected = {
+        "recipient": "ann@inbox.test",
+        "category": "hard",
+        "reason": "userunknown",
+        "status": "5.1.1",
+        "code": "550",
+        "action": "failed",
+        "feedback_type": "",
+        "original_message_id": "n1@shop.test",
+    }
+    assert {key: record[key] for key in expected} == expected
+    assert complaint["records"][0]["recipient"] is None  # type: ignore[index]  # see above
+
+
+def test_standard_input_is_one_mail() -> None:
+    """`-` reads it."""
+    out = io.BytesIO()
+    stdin = io.BytesIO((MAILS / "out-of-office.eml").read_bytes())
+    assert read_files(["-"], out, stdin=stdin) == 0
+    assert lines(out)[0]["kind"] == "autoreply"
+
+
+def test_a_missing_file_is_a_line_and_a_status(tmp_path: Path) -> None:
+    """The others are still read."""
+    out = io.BytesIO()
+    assert read_files([str(tmp_path / "none"), str(MAILS / "notes.eml")], out) == 1
+    missing, read = lines(out)
+    assert missing["kind"] == "other"
+    assert missing["error"] == "No such file or directory"
+    assert read["kind"] == "bounce"
+
+
+def test_reply_classify_prints_a_line_per_reply() -> None:
+    """In their order, blank lines too."""
+    out = io.BytesIO()
+    assert (
+        classify_lines(["550 5.1.1 no such user\n", "\n", "421 too many connections\r\n"], out) == 0
+    )
+    first, blank, last = lines(out)
+    wanted = {
+        "reply": "550 5.1.1 no such user",
+        "class": "user-unknown",
+        "coarse": "recipient",
+        "category": "hard",
+        "delivery": "give-up",
+        "recipient": "suppress",
+        "destination": "ok",
+    }
+    assert {key: first[key] for key in wanted} == wanted
+    assert (blank["reply"], blank["class"]) == ("", "other")
+    assert (last["class"], last["delivery"], last["destination"]) == (
+        "throttled",
+        "next-host",
+        "slow-down",
+    )
