@@ -118,7 +118,8 @@ def _is_single(codec: str) -> bool:
     try:
         if _PROBE.decode(codec) != _PROBE_TEXT:
             return False
-        return all(len(bytes((byte,)).decode(codec, "replace")) == 1 for byte in range(0x80, 0x100))
+        texts = [bytes((byte, 0x41)).decode(codec, "replace") for byte in range(0x80, 0x100)]
+        return all(len(text) == 2 and text[1] == "A" for text in texts)
     except (UnicodeError, LookupError, ValueError):
         return False
 

@@ -243,7 +243,7 @@ def strip_comments(value: bytes) -> bytes:
 
 # ---------------------------------------------------------------------------------- display
 
-_ENCODED_WORD = re.compile(rb"=\?([!-<>@-~]{1,40})\?([BbQq])\?([ -<>@-~]{0,200})\?=")
+_ENCODED_WORD = re.compile(rb"=\?([!-<>@-~]{1,40})\?([BbQq])\?([ ->@-~]{0,200})\?=")
 _BETWEEN_WORDS = re.compile(rb"(\?=)[ \t\r\n]+(?==\?)")
 
 
