@@ -160,6 +160,24 @@ def parse_path(
     return parse_address(inner, utf8=utf8, literals=literals, local_limit=local_limit)
 
 
+def plain_path(argument: bytes, local_limit: int = LOCAL_LIMIT) -> tuple[Mailbox, bytes] | None:
+    """Read the path that `argument` begins with, if it is of the most usual form.
+
+    Gives the mailbox and the parameters after it, or None if `split_path` and `parse_path` must
+    look closer. Raises AddressError as they do; never takes what they refuse.
+    """
+    found = _ASCII_PATH.match(argument)
+    if found is None:
+        return None
+    end = found.end()
+    if end > PATH_LIMIT or (end < len(argument) and argument[end] != 0x20):
+        return None
+    parameters = argument[end + 1 :]
+    if parameters and not parameters[:1].isalnum():
+        return None
+    return _checked(found[1], found[2], local_limit), parameters
+
+
 def split_path(argument: bytes) -> tuple[bytes, bytes]:
     """Split what follows `FROM:` or `TO:` into the bracketed path and the parameters after it.
 

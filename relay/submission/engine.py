@@ -17,26 +17,14 @@ States and what moves between them:
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from relay.mail import lines
 from relay.submission import content, replies, sasl
-from relay.submission.events import (
-    CommandGiven,
-    ContentWanted,
-    Event,
-    HelloGiven,
-    LoginTried,
-    MessageGiven,
-    Penalty,
-    RecipientGiven,
-    SenderGiven,
-    TlsWanted,
-)
+from relay.submission.events import Event, LoginTried, MessageGiven, Penalty, TlsWanted
 from relay.submission.options import SessionLimits, SessionOptions
+from relay.submission.outcomes import OUTCOMES
 from relay.submission.reader import LineReader
 
-_LONG_VERBS = (b"MAIL ", b"RCPT ")
 _HTTP = frozenset(b"GET POST PUT HEAD PATCH DELETE OPTIONS TRACE CONNECT PRI".split())
 
 
@@ -126,7 +114,7 @@ class Engine:
         self.messages = 0
         self.commands = 0
         self._verbs = verbs
-        self._reader = LineReader(limits.auth_line)
+        self._reader = LineReader(limits)
         self._out: list[bytes] = []
         self._asked: Event | None = None
         self._collector: content.Collector | None = None
@@ -177,15 +165,12 @@ class Engine:
         Raises EngineError if nothing was asked, or if the event has its own answer.
         """
         asked = self._asked
-        if asked is None or isinstance(asked, (TlsWanted, Penalty)):
+        outcome = OUTCOMES.get(type(asked))
+        if outcome is None:
             raise EngineError(f"a reply does not answer {asked!r}")
         self._asked = None
         self.state = _COMMAND
-        if type(asked) is ContentWanted and reply[:1] == b"3":
-            self._begin_content(reply)
-            return
-        self.say(reply)
-        _AFTER[type(asked)](self, asked, reply)
+        outcome(self, asked, reply)
         if reply[:3] == b"421":
             self.close()
         elif self._final and self.between_messages:
@@ -289,6 +274,21 @@ class Engine:
             return False
         return True
 
+    def begin_transaction(self, *, smtputf8: bool) -> None:
+        """MAIL was accepted."""
+        self.in_transaction = True
+        self.recipients = 0
+        self.smtputf8 = smtputf8
+
+    def begin_content(self, reply: bytes) -> None:
+        """Say 354, unless the client did not wait for it (RFC 2920 section 3.1)."""
+        if len(self._reader):
+            self.close(replies.OUT_OF_STEP)
+            return
+        self.say(reply)
+        self.state = _DATA
+        self._collector = content.Collector()
+
     def end_transaction(self) -> None:
         """Forget sender and recipients (RFC 5321 section 4.1.1.5)."""
         self.in_transaction = False
@@ -319,58 +319,27 @@ class Engine:
     # ---- lines ---------------------------------------------------------------------------------
 
     def _line(self) -> bytes | None:
-        """The next good line without its CRLF. None: no line, or a bad one changed the state."""
+        """The next good line. None: no line, or a bad one changed the state."""
         reader, state = self._reader, self.state
         while True:
-            if reader.begins_binary() and state is _COMMAND:
-                self.close(replies.NOT_A_COMMAND)
-                return None
-            line = reader.take()
-            if line is None:
-                if reader.dropped > self.limits.discard:
-                    self.close(replies.LINE_TOO_LONG)
+            line = reader.next(extended=self.extended, dialogue=state is _SASL)
+            if line is not None:
+                self.commands += 1
+                return line
+            fault = reader.fault
+            if fault is None:
                 return None
             self.commands += 1
-            reply = self._line_error(line)
-            if reply is None:
-                return line[:-2]
-            if self.state is _CLOSED:
+            if reader.fatal:
+                self.close(fault)
                 return None
             self.state = _COMMAND
-            if reply is replies.AUTH_FAILED:
-                self.fail_login(reply)
+            if fault is replies.AUTH_FAILED:
+                self.fail_login(fault)
             else:
-                self.fail(reply)
+                self.fail(fault)
             if self.state is not state or self._penalty:
                 return None
-
-    def _line_error(self, line: bytes) -> bytes | None:
-        """What is wrong with the line as such, as a reply."""
-        limits, size = self.limits, len(line)
-        if size > limits.command or self._reader.overlong:
-            verb = line[:5].upper()
-            longest = limits.command
-            if self.state is _SASL or verb == b"AUTH ":
-                longest = limits.auth_line
-            elif self.extended and verb in _LONG_VERBS:
-                longest = limits.command_extended
-            if size > longest or self._reader.overlong:
-                if self._reader.length > limits.discard:
-                    self.close(replies.LINE_TOO_LONG)
-                return self._too_long(line)
-        if line[-2:] != b"\r\n" or b"\r" in line[:-2]:
-            return replies.BARE_LINE_END
-        return None
-
-    def _too_long(self, line: bytes) -> bytes:
-        """The reply to an overlong line, by what it wanted to be."""
-        verb, rest = line[:5].upper(), line[5:]
-        if self.state is _SASL or verb == b"AUTH ":
-            return replies.AUTH_FAILED
-        beyond = self._reader.length > self.limits.command_extended
-        if beyond and verb in _LONG_VERBS and b" " not in rest.partition(b":")[2].strip(b" \r\n"):
-            return replies.PATH_TOO_LONG  # RFC 5321 section 4.5.3.1.10
-        return replies.LINE_TOO_LONG
 
     def _command(self, line: bytes) -> Event | None:
         if self._final:
@@ -412,15 +381,6 @@ class Engine:
 
     # ---- content -------------------------------------------------------------------------------
 
-    def _begin_content(self, reply: bytes) -> None:
-        """Say 354, unless the client did not wait for it (RFC 2920 section 3.1)."""
-        if len(self._reader):
-            self.close(replies.OUT_OF_STEP)
-            return
-        self.say(reply)
-        self.state = _DATA
-        self._collector = content.Collector()
-
     def _content(self) -> Event | None:
         collector = self._collector
         if collector is None:
@@ -445,60 +405,8 @@ class Engine:
         self.fail(reply)
         return None
 
-    # ---- what follows an answer ----------------------------------------------------------------
-
-    def _after_hello(self, asked: HelloGiven, reply: bytes) -> None:
-        if reply[:1] == b"2":
-            self.helo = asked.name
-            self.extended = asked.extended
-
-    def _after_login(self, _asked: LoginTried, reply: bytes) -> None:
-        if reply[:3] == b"235":
-            self.authenticated = True
-        elif reply[:1] == b"5":
-            self.failed_logins += 1
-            self.charge()
-
-    def _after_sender(self, asked: SenderGiven, reply: bytes) -> None:
-        if reply[:1] == b"2":
-            self.in_transaction = True
-            self.recipients = 0
-            self.smtputf8 = asked.parameters.smtputf8
-        elif self.options.count_refusals:
-            self.charge()
-
-    def _after_recipient(self, _asked: RecipientGiven, reply: bytes) -> None:
-        if reply[:1] == b"2":
-            self.recipients += 1
-        elif self.options.count_refusals:
-            self.charge()
-
-    def _after_content_wanted(self, _asked: ContentWanted, _reply: bytes) -> None:
-        """Refused: the transaction stands, the client may try DATA again or RSET."""
-
-    def _after_message(self, _asked: MessageGiven, reply: bytes) -> None:
-        self.end_transaction()
-        if reply[:1] == b"2":
-            self.messages += 1
-            self.errors = self.junk = 0
-
-    def _after_command(self, asked: CommandGiven, _reply: bytes) -> None:
-        if asked.verb == "QUIT":
-            self.close()
-
     def _forget_greeting(self) -> None:
         self.helo = ""
         self.extended = False
         self.authenticated = False
         self.end_transaction()
-
-
-_AFTER: Mapping[type, Callable[[Engine, Any, bytes], None]] = {
-    HelloGiven: Engine._after_hello,
-    LoginTried: Engine._after_login,
-    SenderGiven: Engine._after_sender,
-    RecipientGiven: Engine._after_recipient,
-    ContentWanted: Engine._after_content_wanted,
-    MessageGiven: Engine._after_message,
-    CommandGiven: Engine._after_command,
-}

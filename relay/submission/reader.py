@@ -1,31 +1,36 @@
-"""Command lines from a stream of octets: found once, bounded, never copied twice.
+"""Command lines from a stream of octets: found once, bounded, judged as lines.
 
-A line ends at LF, so that a bare LF is seen at once and can be refused; whether it is well formed
-is for the caller to judge. Of a line longer than `keep` octets only its head is kept and `overlong`
-says so; time stays linear and memory flat however it is cut into chunks.
+A line ends at LF, so that a bare LF is seen at once and refused; only CRLF makes a line good. Of a
+line longer than any limit only its head is kept; time stays linear and memory flat however the
+input is cut into chunks. What a line says is for others to judge.
 """
 
-HEAD = 512
+from relay.submission import replies
+from relay.submission.options import SessionLimits
+
+_HEAD = 512
+_LONG_VERBS = (b"MAIL ", b"RCPT ")
+_LETTERS = range(0x41, 0x7B)
 
 
 class LineReader:
-    """A buffer that gives lines.
+    """A buffer that gives lines, or says why the next one is none.
 
-    `length` is that of the line given last and `overlong` tells whether it was cut to its head;
-    `dropped` counts the octets of the overlong line being read.
+    After `next` gave None: `fault` is the reply to a bad line, or None if no line is complete;
+    `fatal` tells that the connection must end with that reply.
     """
 
-    __slots__ = ("_buffer", "_head", "_keep", "_scanned", "dropped", "length", "overlong")
+    __slots__ = ("_buffer", "_dropped", "_head", "_limits", "_scanned", "fatal", "fault")
 
-    def __init__(self, keep: int) -> None:
-        """`keep`: the longest line kept whole, in octets with its line end."""
-        self._keep = keep
+    def __init__(self, limits: SessionLimits) -> None:
+        """Start empty."""
+        self._limits = limits
         self._buffer = bytearray()
         self._scanned = 0
+        self._dropped = 0
         self._head = b""
-        self.dropped = 0
-        self.length = 0
-        self.overlong = False
+        self.fault: bytes | None = None
+        self.fatal = False
 
     def __len__(self) -> int:
         """Octets held."""
@@ -38,40 +43,88 @@ class LineReader:
     def clear(self) -> None:
         """Forget everything held."""
         self._buffer.clear()
-        self._scanned = 0
-        self.dropped = 0
+        self._scanned = self._dropped = 0
 
-    def begins_binary(self) -> bool:
-        """Whether the next line starts as no text does: a TLS record or some other protocol."""
-        if not self._buffer or self.dropped:
-            return False
-        first = self._buffer[0]
-        return first >= 0x80 or (first < 0x20 and first not in b"\t\r\n")
+    def next(self, *, extended: bool, dialogue: bool) -> bytes | None:
+        """Give the next line without its CRLF, or None (see the class).
 
-    def take(self) -> bytes | None:
-        """Give the next line with its line end, or None if it is not complete."""
+        `extended`: MAIL and RCPT may be longer, EHLO was said. `dialogue`: within AUTH.
+        """
         buffer = self._buffer
+        self.fault = None
         end = buffer.find(b"\n", self._scanned) + 1
         if not end:
-            self._scanned = len(buffer)
-            if self.dropped or len(buffer) > self._keep:
-                self._drop()
+            if buffer:
+                self._incomplete(dialogue=dialogue)
             return None
         line = bytes(buffer[:end])
         del buffer[:end]
         self._scanned = 0
-        self.length = self.dropped + len(line)
-        self.overlong = self.length > self._keep
-        if self.dropped:
-            line = self._head
-            self.dropped = 0
-        elif self.overlong:
-            line = line[:HEAD]
-        return line
+        # Nearly every line passes this one look.
+        if (
+            end <= self._limits.command
+            and line.find(b"\r") == end - 2
+            and line[0] in _LETTERS
+            and not self._dropped
+        ):
+            return line[:-2]
+        return self._judge(line, extended=extended, dialogue=dialogue)
 
-    def _drop(self) -> None:
-        if not self.dropped:
-            self._head = bytes(self._buffer[:HEAD])
-        self.dropped += len(self._buffer)
-        self._buffer.clear()
+    def _judge(self, line: bytes, *, extended: bool, dialogue: bool) -> bytes | None:
+        """Look closely at a line that is long or not of the usual form."""
+        size = self._dropped + len(line)
+        if self._dropped:
+            line = self._head
+            self._dropped = 0
+        if not dialogue and _is_binary(line[0]):
+            self.fault, self.fatal = replies.NOT_A_COMMAND, True
+        elif size > self._longest(line, extended=extended, dialogue=dialogue):
+            self.fault = self._too_long(line, size, dialogue=dialogue)
+            self.fatal = size > self._limits.discard
+        elif line[-2:] != b"\r\n" or b"\r" in line[:-2]:
+            self.fault = replies.BARE_LINE_END
+        else:
+            return line[:-2]
+        return None
+
+    def _incomplete(self, *, dialogue: bool) -> None:
+        """Keep the beginning of a line, but not of one that will never be good."""
+        buffer = self._buffer
+        self._scanned = len(buffer)
+        if not self._dropped:
+            if not dialogue and _is_binary(buffer[0]):
+                self.fault, self.fatal = replies.NOT_A_COMMAND, True
+                return
+            if len(buffer) <= self._limits.auth_line:
+                return
+            self._head = bytes(buffer[:_HEAD])
+        self._dropped += len(buffer)
+        buffer.clear()
         self._scanned = 0
+        if self._dropped > self._limits.discard:
+            self.fault = self._too_long(self._head, self._dropped, dialogue=dialogue)
+            self.fatal = True
+
+    def _longest(self, line: bytes, *, extended: bool, dialogue: bool) -> int:
+        limits = self._limits
+        verb = line[:5].upper()
+        if dialogue or verb == b"AUTH ":
+            return limits.auth_line
+        if extended and verb in _LONG_VERBS:
+            return limits.command_extended
+        return limits.command
+
+    def _too_long(self, line: bytes, size: int, *, dialogue: bool) -> bytes:
+        """The reply to an overlong line, by what it wanted to be."""
+        verb, rest = line[:5].upper(), line[5:]
+        if dialogue or verb == b"AUTH ":
+            return replies.AUTH_FAILED
+        beyond = size > self._limits.command_extended
+        if beyond and verb in _LONG_VERBS and b" " not in rest.partition(b":")[2].strip(b" \r\n"):
+            return replies.PATH_TOO_LONG  # RFC 5321 section 4.5.3.1.10
+        return replies.LINE_TOO_LONG
+
+
+def _is_binary(first: int) -> bool:
+    """Whether a line begins as no text does: a TLS record, or some other protocol."""
+    return first >= 0x80 or (first < 0x20 and first not in b"\t\r\n")

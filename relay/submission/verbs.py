@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from relay.mail import addresses
-from relay.mail.addresses import AddressError
+from relay.mail.addresses import AddressError, Mailbox
 from relay.submission import parameters, replies, sasl
 from relay.submission.engine import Engine, Verb
 from relay.submission.events import (
@@ -107,22 +107,28 @@ def _mail(engine: Engine, argument: bytes) -> Event | None:
     if argument[:5].upper() != b"FROM:":
         engine.fail(replies.BAD_MAIL)
         return None
+    options, limits = engine.options, engine.limits
     try:
-        path, rest = addresses.split_path(argument[5:].lstrip(b" "))
+        text = argument[5:].lstrip(b" ")
+        plain = addresses.plain_path(text, limits.local_part)
+        path, rest = (b"", plain[1]) if plain is not None else addresses.split_path(text)
         if rest and not engine.extended:
             engine.fail(replies.PARAMETERS_NEED_EHLO)
             return None
-        options = engine.options
         found = parameters.read_sender(
-            rest, limit=engine.limits.message, smtputf8=options.smtputf8, dsn=options.dsn
+            rest, limit=limits.message, smtputf8=options.smtputf8, dsn=options.dsn
         )
-        sender = addresses.parse_path(
-            path,
-            utf8=found.smtputf8,
-            null_ok=True,
-            literals=options.address_literals,
-            local_limit=engine.limits.local_part,
-        )
+        sender: Mailbox | None
+        if plain is not None:
+            sender = plain[0]
+        else:
+            sender = addresses.parse_path(
+                path,
+                utf8=found.smtputf8,
+                null_ok=True,
+                literals=options.address_literals,
+                local_limit=limits.local_part,
+            )
     except AddressError as error:
         engine.fail(error.reply.encode("ascii"))
     except ParameterError as error:
@@ -144,22 +150,26 @@ def _rcpt(engine: Engine, argument: bytes) -> Event | None:
     if engine.recipients >= engine.limits.recipients:
         engine.say(replies.TOO_MANY_RECIPIENTS)
         return None
+    options, limits = engine.options, engine.limits
     try:
-        path, rest = addresses.split_path(argument[3:].lstrip(b" "))
+        text = argument[3:].lstrip(b" ")
+        plain = addresses.plain_path(text, limits.local_part)
+        path, rest = (b"", plain[1]) if plain is not None else addresses.split_path(text)
         if rest and not engine.extended:
             engine.fail(replies.PARAMETERS_NEED_EHLO)
             return None
-        notify, orcpt = parameters.read_recipient(
-            rest, dsn=engine.options.dsn, smtputf8=engine.smtputf8
-        )
-        mailbox = addresses.parse_path(
-            path,
-            utf8=engine.smtputf8,
-            null_ok=False,
-            literals=engine.options.address_literals,
-            local_limit=engine.limits.local_part,
-            postmaster=engine.options.hostname.encode("ascii"),
-        )
+        notify, orcpt = parameters.read_recipient(rest, dsn=options.dsn, smtputf8=engine.smtputf8)
+        if plain is not None:
+            mailbox = plain[0]
+        else:
+            mailbox = addresses.parse_path(
+                path,
+                utf8=engine.smtputf8,
+                null_ok=False,
+                literals=options.address_literals,
+                local_limit=limits.local_part,
+                postmaster=options.hostname.encode("ascii"),
+            )
     except AddressError as error:
         engine.fail(error.reply.encode("ascii"))
     except ParameterError as error:
