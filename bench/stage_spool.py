@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -119,31 +120,30 @@ async def _measured(count: int, work: Callable[[], Awaitable[None]]) -> tuple[fl
 
 async def _main(count: int, base: Path) -> None:
     for size in (4_000, 40_000):
-        content = b"x" * size
         async with open_spool(base / str(size), 1, _OPTIONS) as spool:
-            await _through(spool, content, 4000, 50, 0)  # segments that exist, a warm disk
-            for clients in (20, 50, 100):
-                before = spool.last_seq
-                ms, rate = await _measured(
-                    count,
-                    lambda c=content, n=clients: _through(spool, c, count, n, 0),  # type: ignore[misc]
-                )
-                groups = spool.last_seq - before
-                print(f"{size:6d} octets, {clients:3d} clients: {ms:.4f} ms CPU, {rate:6.0f}/s,"
-                      f" {count / groups:5.1f} messages a group")  # fmt: skip
-            ms, rate = await _measured(
-                count, lambda c=content: _through(spool, c, count, 20, _SPIN)
-            )  # type: ignore[misc]
-            print(f"{size:6d} octets,  20 clients, loop busy {_SPIN * 1000:.1f} ms a message: "
-                  f"{ms - _SPIN * 1000:.4f} ms CPU besides, {rate:6.0f}/s")  # fmt: skip
-            for _ in range(count):
-                message, deliveries = _message(spool, State.WAITING, "inbox.test")
-                future = spool.accept(message, content, deliveries, [_EVENT])
-                if message.id % 200 == 0 or spool._pending_octets > 30_000_000:
-                    await future
-            await spool.record([])
-            ms, rate = await _measured(count, lambda c=content: _backlog(spool, c, count))  # type: ignore[misc]
-            print(f"{size:6d} octets, from the backlog: {ms:.4f} ms CPU, {rate:6.0f}/s")
+            await _one_size(spool, b"x" * size, count)
+
+
+async def _one_size(spool: LocalSpool, content: bytes, count: int) -> None:
+    name = f"{len(content):6d} octets"
+    await _through(spool, content, 4000, 50, 0)  # segments that exist, a warm disk
+    for clients in (20, 50, 100):
+        before = spool.last_seq
+        ms, rate = await _measured(count, partial(_through, spool, content, count, clients, 0))
+        share = count / (spool.last_seq - before)
+        print(f"{name}, {clients:3d} clients: {ms:.4f} ms CPU, {rate:6.0f}/s, "
+              f"{share:5.1f} messages a group")  # fmt: skip
+    ms, rate = await _measured(count, partial(_through, spool, content, count, 20, _SPIN))
+    print(f"{name},  20 clients, loop busy {_SPIN * 1000:.1f} ms a message: "
+          f"{ms - _SPIN * 1000:.4f} ms CPU besides, {rate:6.0f}/s")  # fmt: skip
+    for number in range(count):
+        message, deliveries = _message(spool, State.WAITING, "inbox.test")
+        future = spool.accept(message, content, deliveries, [_EVENT])
+        if number % 200 == 0:
+            await future
+    await spool.record([])
+    ms, rate = await _measured(count, partial(_backlog, spool, content, count))
+    print(f"{name}, from the backlog: {ms:.4f} ms CPU, {rate:6.0f}/s")
 
 
 def main() -> None:

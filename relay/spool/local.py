@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,16 +19,16 @@ from relay.clock import Clock, now
 from relay.errors import SpoolFullError, StorageError
 from relay.ids import IdSource
 from relay.message import Delivery, Disposition, Message, Settlement, State
-from relay.spool import compaction, edits, queries, reader, record, recovery
+from relay.spool import compaction, edits, queries, record, recovery
 from relay.spool.cache import ContentCache
+from relay.spool.contents import Contents
 from relay.spool.database import Database
 from relay.spool.files import DiskFiles, Files
-from relay.spool.group import Group, encode, read_place
+from relay.spool.group import Group, encode
 from relay.spool.lock import DirectoryLock
 from relay.spool.options import MIB, SpoolOptions
 from relay.spool.protocol import (
     Batch,
-    DamagedContentError,
     Due,
     IllegalMoveError,
     QueueKey,
@@ -99,14 +98,12 @@ class LocalSpool:
         self.take_ids = ids.take
         self.settling = 0
         self.options = writer.options
-        self.cache = ContentCache(writer.options.cache_bytes)
         self._writer = writer
         self._index = writer.index
         self._space = writer.space
         self._lock = lock
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
+        self._contents = Contents(path / "segments", writer, self._read)
         self._claimed: dict[int, Delivery] = {}
-        self._loading: dict[int, asyncio.Future[tuple[Message, bytes]]] = {}
         self._work = Work()
         self._pending_octets = 0
         self._flushing = False
@@ -133,9 +130,7 @@ class LocalSpool:
         self._closed = True
         self._flush()
         self._writer.put(None)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._reader, self._writer.join)
-        self._reader.shutdown(wait=False)
+        await self._contents.close()
         self._lock.release()
 
     async def __aenter__(self) -> LocalSpool:
@@ -151,6 +146,11 @@ class LocalSpool:
     ) -> None:
         """Close."""
         await self.close()
+
+    @property
+    def cache(self) -> ContentCache:
+        """Give the contents in memory."""
+        return self._contents.cache
 
     @property
     def failure(self) -> BaseException | None:
@@ -243,6 +243,7 @@ class LocalSpool:
             future.add_done_callback(self._nobodys)
             raise
         self._claimed.update((d.id, d) for d in taken)
+        self._contents.prefetch(taken)
         return taken
 
     def _nobodys(self, future: asyncio.Future[list[Delivery]]) -> None:
@@ -320,40 +321,7 @@ class LocalSpool:
 
     async def load(self, message: int) -> tuple[Message, bytes]:
         """Give a message and its content; read once however many ask at the same time."""
-        cached = self.cache.get(message)
-        if cached is not None:
-            return cached
-        loading = self._loading.get(message)
-        if loading is None:
-            loading = asyncio.ensure_future(self._load(message))
-            self._loading[message] = loading
-            loading.add_done_callback(partial(self._loaded, message))
-        return await asyncio.shield(loading)
-
-    def _loaded(self, message: int, future: asyncio.Future[tuple[Message, bytes]]) -> None:
-        self._loading.pop(message, None)
-        if not future.cancelled() and future.exception() is None and message in self._index.places:
-            self.cache.put(*future.result())
-
-    async def _load(self, message: int) -> tuple[Message, bytes]:
-        assert self._loop is not None  # noqa: S101 - started
-        segments = self.path / "segments"
-        place = self._index.places.get(message)
-        if place is not None:  # a torn look at it fails the record's own proof
-            wanted = (message, place.segment, place.offset, place.length)
-            try:
-                return await self._loop.run_in_executor(self._reader, reader.read, segments, wanted)
-            except DamagedContentError:
-                pass
-        found = await self._read(lambda db: read_place(db, message))
-        if found is None:
-            raise KeyError(message)
-        wanted = (message, found.segment, found.offset, found.length)
-        try:
-            return await self._loop.run_in_executor(self._reader, reader.read, segments, wanted)
-        except DamagedContentError:
-            self._index.damaged += 1
-            raise
+        return self.cache.get(message) or await self._contents.load(message)
 
     # -- an operator's questions and commands ----------------------------------------------
 

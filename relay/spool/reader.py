@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from relay.message import Message
@@ -14,25 +17,46 @@ Wanted = tuple[int, int, int, int]  # message, segment, offset, length
 Found = tuple[Message, bytes]
 
 
-def read(directory: Path, wanted: Wanted) -> Found:
-    """Give one message; raises DamagedContentError where the record is not whole or not there."""
-    message, segment, offset, length = wanted
+class Reader:
+    """Reads records in one thread of its own, off the event loop."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` holds the segments."""
+        self._directory = directory
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
+
+    async def read(self, wanted: Wanted) -> Found:
+        """Give one message; raises DamagedContentError where it is not whole or not there."""
+        (found,) = await self.read_many((wanted,))
+        if found is None:
+            raise DamagedContentError(f"the stored content of message {wanted[0]} is damaged")
+        return found
+
+    def read_many(self, wanted: Sequence[Wanted]) -> asyncio.Future[list[Found | None]]:
+        """Give several messages in one go, None for what cannot be read."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._thread, _read, self._directory, wanted)
+
+    async def join(self, thread: threading.Thread) -> None:
+        """Wait for another thread to end without holding up the loop, then end."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, thread.join)
+        self._thread.shutdown(wait=False)
+
+
+def _read(directory: Path, wanted: Sequence[Wanted]) -> list[Found | None]:
+    found: list[Found | None] = []
+    opened: dict[int, int] = {}
     try:
-        fd = os.open(directory / f"{segment:08d}.seg", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise DamagedContentError(f"segment {segment} of message {message} is gone") from None
-    try:
-        return record.unpack(os.pread(fd, length, offset), message)
+        for message, segment, offset, length in wanted:
+            try:
+                if segment not in opened:
+                    path = directory / f"{segment:08d}.seg"
+                    opened[segment] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                raw = os.pread(opened[segment], length, offset)
+                found.append(record.unpack(raw, message))
+            except (FileNotFoundError, DamagedContentError):
+                found.append(None)
     finally:
-        os.close(fd)
-
-
-def read_many(directory: Path, wanted: Sequence[Wanted]) -> list[Found]:
-    """Give those of several messages that can be read; the others are left to `read`."""
-    found: list[Found] = []
-    for one in wanted:
-        try:
-            found.append(read(directory, one))
-        except DamagedContentError:
-            continue
+        for fd in opened.values():
+            os.close(fd)
     return found
