@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from relay.delivery.deadlines import TIMEOUTS, Deadlines
@@ -38,12 +38,15 @@ class Connection(asyncio.Protocol):
         self.engine = engine
         self.target = target
         self.tls = ""
+        self.siblings: Sequence[Target] = ()  # all targets of the route when this was opened
+        self.messages = 0  # bound of messages, 0: only the pool's
         self._loop = asyncio.get_running_loop()
         self.opened_at = self.idle_since = self._loop.time()
         self._deadlines = deadlines
         self._timeouts = timeouts
         self._transport: asyncio.Transport | None = None
         self._deadline = float("inf")
+        self._planned = False  # a write follows in this round of the loop
         self._blocked_since = 0.0  # 0.0: everything written was taken by the kernel
         self._blocked_size = 0
         self._waiters: list[asyncio.Future[None]] = []
@@ -57,6 +60,11 @@ class Connection(asyncio.Protocol):
         return self.engine.has_room
 
     @property
+    def age(self) -> float:
+        """Give the seconds since it was opened."""
+        return self._loop.time() - self.opened_at
+
+    @property
     def is_open(self) -> bool:
         """Tell whether the session is still usable, now or later."""
         return self.engine.phase is not Phase.ENDED
@@ -67,11 +75,14 @@ class Connection(asyncio.Protocol):
         return self.engine.failure
 
     def send(self, mail: Outgoing, done: Callable[[Transaction], None]) -> None:
-        """Start a transaction; needs `has_room`. `done` is called when it is over, perhaps before
-        this returns.
-        """
-        self.engine.begin(mail, done, self._loop.time())
-        self._flush()
+        """Start a transaction; needs `has_room`. `done` is called when it is over."""
+        engine = self.engine
+        engine.begin(mail, done, self._loop.time())
+        if engine.finished:
+            self._flush()
+        elif engine.out and not self._planned:
+            self._planned = True
+            self._loop.call_soon(self._write)
 
     async def changed(self) -> None:
         """Wait until something happens: a transaction ends, the phase changes, the connection is
@@ -97,6 +108,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Say QUIT if the session is in order, and close."""
         self.engine.quit()
+        self._write()
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -198,12 +210,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is still open."""
         self._deadlines.discard(self)
-        if self._blocked_since:
+        if self._blocked_since or self.engine.out:
             self.engine.withdraw_dot()
         reason = f" ({exc})" if exc is not None and str(exc) else ""
         self.engine.fail(Problem.LOST, f"the connection was lost{reason}")
-        self._flush()
         self._transport = None
+        self._flush()
         if not self._gone.done():
             self._gone.set_result(None)
         self._wake()
@@ -225,29 +237,44 @@ class Connection(asyncio.Protocol):
             self._give_up(waited)
 
     def _give_up(self, text: str) -> None:
-        if self._blocked_since:
+        if self._blocked_since or self.engine.out:
             self.engine.withdraw_dot()
         self.engine.fail(Problem.TIMEOUT, text)
         self._flush()
 
     def _flush(self) -> None:
-        """Write what the engine wants written, then tell of what is over."""
+        """Tell of what is over, and write what the engine wants written.
+
+        Writing waits for the end of this round of the loop: whoever was woken may have the next
+        envelope ready by then, and it travels in the same segment as the content before it.
+        """
         engine = self.engine
-        transport = self._transport
-        if engine.out:
-            if transport is not None and not transport.is_closing():
-                transport.write(b"".join(engine.out))
-                if transport.is_closing():  # the write failed: the kernel did not take it all
-                    self._blocked_since = self._loop.time()
-            engine.out.clear()
-        if transport is not None and engine.failure is not None:
-            transport.abort()
-        self._arm()
+        if engine.failure is not None and self._transport is not None:
+            self._write()
+            self._transport.abort()
         if engine.finished:
             finished, engine.finished = engine.finished, []
             for transaction in finished:
                 transaction.done(transaction)
         self._wake()
+        if engine.out:
+            if not self._planned:
+                self._planned = True
+                self._loop.call_soon(self._write)
+        else:
+            self._arm()
+
+    def _write(self) -> None:
+        self._planned = False
+        engine = self.engine
+        transport = self._transport
+        if not engine.out or transport is None or transport.is_closing():
+            return
+        transport.write(b"".join(engine.out))
+        engine.out.clear()
+        if transport.is_closing():  # the write failed: the kernel did not take it all
+            self._blocked_since = self._loop.time()
+        self._arm()
 
     def _arm(self) -> None:
         stage = self.engine.awaited

@@ -77,8 +77,7 @@ class Engine:
         """Tell whether `begin` may be called now."""
         if self.phase is not Phase.READY:
             return False
-        waiting = len(self._open)
-        return waiting == 0 or (self._pipelining and waiting < _MAX_OPEN)
+        return not self._open or (self._pipelining and len(self._open) < _MAX_OPEN)
 
     @property
     def is_idle(self) -> bool:
@@ -112,12 +111,14 @@ class Engine:
             return transaction
         try:
             transaction.content = check_content(mail.content)
-            envelope = (mail_command(mail, self.extensions), rcpt_command(mail, self.extensions))
+            transaction.mail_line = mail_command(mail, self.extensions)
+            transaction.rcpt_line = rcpt_command(mail, self.extensions)
         except UnsendableError as error:
             self._reject(transaction, Problem.LOCAL, error.enhanced, str(error))
             return transaction
         self.sent += 1
-        transaction.log.steps.append((now, ">", b"".join(envelope)))
+        said = transaction.mail_line + transaction.rcpt_line
+        transaction.log.steps.append((now, ">", said))
         self._open.append(transaction)
         if len(self._open) == 1 or self._open[0].dot_written:
             self._launch(transaction)
@@ -173,53 +174,59 @@ class Engine:
     # -- replies -----------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
-        if self.phase is Phase.HANDSHAKE:
-            raise ReplyError("the server spoke in the clear after it agreed to start TLS")
-        hello = self.phase is Phase.HELLO
-        expected = 1 if hello else len(self._awaited)
-        replies = self._reader.feed(data)
-        if hello and len(replies) > 1:
-            raise ReplyError("the server answered commands that it was not given yet")
-        for reply in replies:
+        if self.phase is not Phase.READY:
+            self._receive_hello(data)
+            return
+        awaited = self._awaited
+        expected = len(awaited)
+        for reply in self._reader.feed(data):
             if expected == 0:
                 self._unasked(reply)
                 return
             expected -= 1
-            self._take(reply)
+            stage, transaction = awaited[0]
+            if transaction is None:
+                self._reset_answered(reply)
+            else:
+                transaction.log.steps.append((self._now, "<", reply.raw))
+                if reply.code == 421:  # going away, whatever was asked (RFC 5321 section 3.8)
+                    self.fail(Problem.REFUSED, "", reply)
+                elif reply.code // 100 != (3 if stage is Stage.DATA else 2) and reply.code < 400:
+                    text = f"the server answered {stage.name} with {reply.code}, no answer to it"
+                    raise ReplyError(text)
+                else:
+                    awaited.popleft()
+                    transaction.touched = True
+                    self._answered(stage, transaction, reply)
             if self.failure is not None:
                 return
 
-    def _take(self, reply: RawReply) -> None:
-        if self.phase is Phase.HELLO:
+    def _receive_hello(self, data: bytes) -> None:
+        if self.phase is Phase.HANDSHAKE:
+            raise ReplyError("the server spoke in the clear after it agreed to start TLS")
+        replies = self._reader.feed(data)
+        if len(replies) > 1:
+            raise ReplyError("the server answered commands that it was not given yet")
+        for reply in replies:
             self.log.add(self._now, "<", reply.raw)
             self._say(self._hello.answer(reply))
-            return
-        stage, transaction = self._awaited[0]
-        (transaction.log if transaction else self.log).add(self._now, "<", reply.raw)
-        if reply.code == 421:  # the server is going away, whatever was asked (RFC 5321 section 3.8)
-            self.fail(Problem.REFUSED, "", reply)
-            return
-        self._check(stage, transaction, reply.code)
-        self._awaited.popleft()
-        if transaction is None:
-            return
-        transaction.touched = True
-        if stage is Stage.DATA:
-            self._data_answered(transaction, reply)
-        elif stage is Stage.DOT:
-            self._dot_answered(transaction, reply)
-        else:
-            self._envelope_answered(stage, transaction, reply)
 
-    def _check(self, stage: Stage, transaction: Transaction | None, code: int) -> None:
-        """Refuse codes that cannot answer this command: the dialogue is out of step."""
-        kind = code // 100
-        wanted = 3 if stage is Stage.DATA else 2
-        if kind == wanted or (kind >= 4 and transaction is not None):
-            return
-        if transaction is None and kind >= 4:
-            raise ReplyError(f"the server refused RSET with {code}")
-        raise ReplyError(f"the server answered {stage.name} with {code}, which is no answer to it")
+    def _reset_answered(self, reply: RawReply) -> None:
+        self.log.add(self._now, "<", reply.raw)
+        if reply.code == 421:
+            self.fail(Problem.REFUSED, "", reply)
+        elif reply.code // 100 != 2:
+            raise ReplyError(f"the server answered RSET with {reply.code}")
+        else:
+            self._awaited.popleft()
+
+    def _answered(self, stage: Stage, transaction: Transaction, reply: RawReply) -> None:
+        if stage is Stage.DOT:
+            self._dot_answered(transaction, reply)
+        elif stage is Stage.DATA:
+            self._data_answered(transaction, reply)
+        elif reply.code >= 400 or not self._pipelining:
+            self._envelope_answered(stage, transaction, reply)
 
     def _envelope_answered(self, stage: Stage, transaction: Transaction, reply: RawReply) -> None:
         if reply.code >= 400 and transaction.problem is None:
@@ -232,7 +239,7 @@ class Engine:
             self._needs_reset = stage is Stage.RCPT
             self._finish(transaction)
         elif stage is Stage.MAIL:
-            self.out.append(rcpt_command(transaction.mail, self.extensions))
+            self.out.append(transaction.rcpt_line)
             self._awaited.append((Stage.RCPT, transaction))
         else:
             self.out.append(b"DATA\r\n")
@@ -296,15 +303,14 @@ class Engine:
             self.phase = Phase.READY
 
     def _launch(self, transaction: Transaction) -> None:
-        mail = transaction.mail
         if self._needs_reset:
             self._needs_reset = False
             self.out.append(b"RSET\r\n")
             self._awaited.append((Stage.MAIL, None))
-        self.out.append(mail_command(mail, self.extensions))
+        self.out.append(transaction.mail_line)
         self._awaited.append((Stage.MAIL, transaction))
         if self._pipelining:
-            self.out.append(rcpt_command(mail, self.extensions))
+            self.out.append(transaction.rcpt_line)
             self.out.append(b"DATA\r\n")
             self._awaited.append((Stage.RCPT, transaction))
             self._awaited.append((Stage.DATA, transaction))

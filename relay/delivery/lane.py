@@ -107,7 +107,7 @@ class Lane:
         try:
             while True:
                 connection = self._connection
-                if connection is not None and not connection.has_room:
+                if connection is not None and not connection.engine.has_room:
                     await connection.room()
                 job = await take()
                 if job is None:
@@ -142,16 +142,17 @@ class Lane:
     async def _start(self, work: _Work) -> None:
         """Put a job on a connection, or tell that there is none."""
         try:
-            async with self._lock:
+            connection = self._connection
+            if connection is None or work.tried or not self._is_fit(connection):
                 connection = await self._ready_for(work)
+            if work.mail is None:
+                work.mail = await work.job.make()
                 if work.mail is None:
-                    work.mail = await work.job.make()
-                    if work.mail is None:
-                        self._one_less()
-                        return
-                    if not connection.has_room:  # it was closed while the mail was made
-                        connection = await self._ready_for(work)
-                connection.send(work.mail, partial(self._over, work, connection))
+                    self._one_less()
+                    return
+            while not connection.engine.has_room:  # taken or closed while the mail was made
+                connection = await self._ready_for(work)
+            connection.send(work.mail, partial(self._over, work, connection))
         except (SessionError, NoHostsError) as error:
             took_ms = int((self._loop.time() - work.began) * 1000)
             self._tell(work, of_no_session(work.job.delivery, error, self._classify, took_ms))
@@ -164,12 +165,16 @@ class Lane:
 
     def _over(self, work: _Work, connection: Connection, transaction: Transaction) -> None:
         """Take the end of a transaction: tell it, or go on elsewhere."""
+        if transaction.problem is None:
+            self._tell(work, of_transaction(transaction, connection, self._classify))
+            return
         unseen = transaction.problem is Problem.LOST and not transaction.touched
         if unseen and not transaction.ambiguous and work.moves < _MAX_MOVES and not self._stopping:
             work.moves += 1
             self._go_on(work)
             return
         work.tried.add(connection.target.endpoint)
+        self._targets = connection.siblings
         more = len(work.tried) < _MAX_HOSTS and any(
             target.endpoint not in work.tried for target in self._targets
         )
@@ -197,13 +202,18 @@ class Lane:
 
     # -- connections -------------------------------------------------------------------------
 
+    def _is_fit(self, connection: Connection) -> bool:
+        """Tell whether a connection can be used now, or after a short wait for room."""
+        return connection.is_open and not self._pool.is_spent(connection)
+
     async def _ready_for(self, work: _Work) -> Connection:
         """Give a connection with room for this job; raises SessionError or NoHostsError."""
         while True:
-            if self._stopping:
-                text = "the attempt was broken off here before anything was sent"
-                raise NoHostsError("4.3.2", text, permanent=False)
-            connection = await self._connected(work.tried)
+            async with self._lock:
+                if self._stopping:
+                    text = "the attempt was broken off here before anything was sent"
+                    raise NoHostsError("4.3.2", text, permanent=False)
+                connection = await self._connected(work.tried)
             if await connection.room():
                 return connection
             if work.moves >= _MAX_MOVES:  # it opens and closes, again and again
@@ -215,9 +225,7 @@ class Lane:
     async def _connected(self, tried: set[tuple[str, int]]) -> Connection:
         connection = self._connection
         if connection is not None:
-            wish = self._messages(connection.target.provider) if self._messages else 0
-            fits = connection.target.endpoint not in tried
-            if connection.is_open and fits and not self._pool.is_spent(connection, wish):
+            if self._is_fit(connection) and connection.target.endpoint not in tried:
                 return connection
             self._connection = None
             await connection.idle()
@@ -234,10 +242,15 @@ class Lane:
         left = [target for target in self._targets if target.endpoint not in tried]
         for target in left[: max(_MAX_HOSTS - len(tried), 1)]:
             try:
-                return await self._opener.open(target, self.route.destination)
+                connection = await self._opener.open(target, self.route.destination)
             except SessionError as error:
                 tried.add(target.endpoint)
                 failed.append(error)
+                continue
+            connection.siblings = self._targets
+            if self._messages is not None:
+                connection.messages = self._messages(target.provider)
+            return connection
         if not failed:
             text = f"{self.route.destination} has no further host to try"
             raise NoHostsError("4.4.1", text, permanent=False)

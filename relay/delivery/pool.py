@@ -6,7 +6,6 @@ that is over a bound says QUIT; one that the server closed is forgotten without 
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -40,15 +39,13 @@ class Pool:
         """Give the number of idle connections."""
         return len(self._order)
 
-    def is_spent(self, connection: Connection, messages: int = 0) -> bool:
-        """Tell whether a connection has served long enough; `messages` is a provider's lower bound,
-        0 for none.
-        """
-        most = min(messages, self.limits.messages) if messages else self.limits.messages
-        if connection.engine.sent >= most:
+    def is_spent(self, connection: Connection) -> bool:
+        """Tell whether a connection has served long enough."""
+        limits = self.limits
+        sent = connection.engine.sent
+        if sent >= limits.messages or (connection.messages and sent >= connection.messages):
             return True
-        now = asyncio.get_running_loop().time()
-        return now - connection.opened_at > self.limits.age_seconds
+        return connection.age > limits.age_seconds
 
     def take(self, route: Route) -> Connection | None:
         """Give the connection that was used last for this route, None when there is none."""

@@ -18,6 +18,7 @@ MAX_REPLY = 65_536
 MAX_TEXT = 2_000  # characters of a reply that are kept
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?")
+_SIMPLE = re.compile(rb"(?:[2-5][0-9][0-9](?: [^\r\n]{0,2000})?\r\n){1,8}")
 _CONTROL = dict.fromkeys((*range(32), 127), " ")
 
 
@@ -45,15 +46,19 @@ class RawReply:
 
         An enhanced code repeated on each line (RFC 2034 section 4) is kept once.
         """
-        lines = [
-            line.decode("utf-8", "replace").translate(_CONTROL).strip() for line in self.texts()
-        ]
-        first = read_reply(self.code, lines[0])
-        if len(lines) > 1 and first.enhanced:
-            mark = first.enhanced
-            lines[1:] = [line.removeprefix(mark).strip() for line in lines[1:]]
-        text = " ".join(part for part in (first.text, *lines[1:]) if part)
-        return Reply(self.code, first.enhanced, text[:MAX_TEXT])
+        first, *more = self.raw.split(b"\r\n")
+        reply = read_reply(self.code, _clean(first))
+        if not more:
+            return reply
+        lines = [_clean(line).removeprefix(reply.enhanced).strip() for line in more]
+        text = " ".join(part for part in (reply.text, *lines) if part)
+        return Reply(self.code, reply.enhanced, text[:MAX_TEXT])
+
+
+def _clean(line: bytes) -> str:
+    """Give the text of a reply line, without control characters, bounded."""
+    text = line[4 : MAX_TEXT + 4].decode("utf-8", "replace")
+    return text if text.isprintable() else text.translate(_CONTROL).strip()
 
 
 class ReplyReader:
@@ -83,6 +88,8 @@ class ReplyReader:
         """
         if self._rest:
             data = self._rest + data
+        elif not self._lines and _SIMPLE.fullmatch(data):  # nearly always: whole, one line each
+            return [RawReply(int(line[:3]), line) for line in data[:-2].split(b"\r\n")]
         *lines, rest = data.split(b"\r\n", MAX_LINES * 4)
         if len(rest) > MAX_LINE and b"\r\n" not in rest[: MAX_LINE + 2]:
             raise ReplyError(f"a reply line is longer than {MAX_LINE} bytes")

@@ -28,7 +28,9 @@ class Transaction:
         "error",
         "log",
         "mail",
+        "mail_line",
         "problem",
+        "rcpt_line",
         "reply",
         "stage",
         "touched",
@@ -40,6 +42,8 @@ class Transaction:
         """Start with nothing said."""
         self.mail = mail
         self.content = content  # stuffed, with the final dot
+        self.mail_line = b""
+        self.rcpt_line = b""
         self.done = done
         self.began = now
         self.ended = now
