@@ -13,22 +13,10 @@ import pytest
 
 from relay.control.caller import Scope
 from relay.control.route import PREFIX, Route
-from relay.control.services import build_services
-from relay.control.suppression_feed import SuppressionFeed
-from relay.mail.keyring import KeyRing
-from tests.harness.admin import NODE, AdminUnderTest, Reply, admin_under_test
+from tests.harness.admin import AdminUnderTest, Reply, admin_under_test
+from tests.harness.routes import all_routes
 
-_ANY: Any = None
-
-
-def _routes() -> list[Route]:
-    """Build the registry without a ledger: only its routes are wanted."""
-    ring = KeyRing.of(b"s" * 32)
-    feed = SuppressionFeed(_ANY, Path("none"), _ANY)
-    return list(build_services(_ANY, ring, NODE, Path("none"), feed).registry.routes)
-
-
-ROUTES = _routes()
+ROUTES = all_routes()
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/accounts/{account}"): {"name": "taken over"},
     ("PATCH", "/domains/{domain}"): {"privacy": "aggregate"},
