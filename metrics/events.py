@@ -85,6 +85,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         ""  # how far this fact suppresses its recipient: account, domain, campaign; "": not
     )
     hit: Hit | None = None
+    notes: tuple[str, ...] = ()  # of an accepted message: control headers without effect, and why
 
 
 _encoder = msgspec.msgpack.Encoder()

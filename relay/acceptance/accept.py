@@ -16,8 +16,9 @@ import msgspec
 
 from metrics.events import Event, Kind
 from relay.acceptance.decision import Decision, decide
+from relay.acceptance.dialects.reading import read_options
 from relay.acceptance.headers import check_loops, missing_fields, received
-from relay.acceptance.options import Options, read_options
+from relay.acceptance.options import Options
 from relay.acceptance.senders import check_sender
 from relay.acceptance.submission import Recipient, Submission
 from relay.clock import Clock
@@ -31,6 +32,8 @@ from tracking.tokens import campaign_hash
 
 _encode = msgspec.msgpack.Encoder().encode
 _MAX_SUBJECT = 256
+_MAX_NOTES = 20
+_MAX_NOTE = 200
 
 
 class Suppressions(Protocol):
@@ -103,13 +106,13 @@ class Acceptance:
         try:
             check_loops(header)
             sending_domain, domain = check_sender(settings, account, header)
-            options = read_options(header)
+            options = read_options(header, submission.credential.dialect, at)
         except RefusedError as refused:
             self._note_refusal(submission, account, first_id, at, refused)
             raise
         decision = decide(account, domain, options)
         content, message_id = self._complete(submission, header, options, first_id, at)
-        plan = self._plan(content, decision, domain)
+        plan = self._plan(content, decision, domain, options)
         message = Message(
             id=first_id,
             account=account.id,
@@ -144,7 +147,7 @@ class Acceptance:
             ret=submission.ret,
         )
         skipped = decision.skipped or (plan.skipped if plan is not None else "")
-        await self._store(submission, message, content, skipped)
+        await self._store(submission, message, content, skipped, options)
         return message
 
     def _complete(
@@ -155,7 +158,11 @@ class Acceptance:
         return (added + content if added else content), message_id
 
     def _plan(
-        self, content: bytes, decision: Decision, domain: SendingDomain | None
+        self,
+        content: bytes,
+        decision: Decision,
+        domain: SendingDomain | None,
+        options: Options,
     ) -> Plan | None:
         if not (decision.opens or decision.clicks):
             return None
@@ -163,17 +170,26 @@ class Acceptance:
             opens=decision.opens,
             clicks=decision.clicks,
             outlook=domain.outlook_links if domain else True,
-            plain_text=domain.text_links if domain else False,
+            plain_text=bool(domain and domain.text_links and options.text_links is not False),
         )
         url = (domain.tracking_url if domain else "") or self.node.tracking_url
         return compile_plan(content, switches, base_url=url, own_hosts=self.node.own_hosts)
 
     async def _store(
-        self, submission: Submission, message: Message, content: bytes, skipped: str
+        self,
+        submission: Submission,
+        message: Message,
+        content: bytes,
+        skipped: str,
+        options: Options,
     ) -> None:
         kept, excluded = self._sort_recipients(submission, message)
-        accepted_event = _accepted(message, self.node.name, skipped)
-        claimed = self.onward.room(len(kept))
+        if options.sandbox:  # accepted and counted, not sent
+            excluded += [(id_, who, "test-mode") for id_, who in kept]
+            kept = []
+        accepted_event = _accepted(message, self.node.name, skipped, options.notes)
+        starts_at = max(message.accepted_at, options.not_before)
+        claimed = starts_at == message.accepted_at and self.onward.room(len(kept))
         state = State.CLAIMED if claimed else State.WAITING
         deliveries = [
             Delivery(
@@ -186,8 +202,9 @@ class Acceptance:
                 campaign=message.campaign,
                 sending_domain=message.sending_domain,
                 state=state,
-                not_before=message.accepted_at,
-                starts_at=message.accepted_at,
+                not_before=starts_at,
+                starts_at=starts_at,
+                priority=options.priority,
                 notify=recipient.notify,
                 orcpt=recipient.orcpt,
             )
@@ -275,7 +292,7 @@ def _subject(header: Header) -> str:
     return raw[:_MAX_SUBJECT].decode("utf-8", "replace").replace("\0", "�")
 
 
-def _accepted(message: Message, node: str, skipped: str) -> Event:
+def _accepted(message: Message, node: str, skipped: str, notes: Sequence[str]) -> Event:
     return Event(
         kind=Kind.ACCEPTED,
         at=message.accepted_at,
@@ -296,6 +313,7 @@ def _accepted(message: Message, node: str, skipped: str) -> Event:
             word for word, on in (("opens", message.opens), ("clicks", message.clicks)) if on
         ),
         skipped=skipped,
+        notes=tuple(note[:_MAX_NOTE] for note in notes[:_MAX_NOTES]),
     )
 
 

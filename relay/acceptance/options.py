@@ -1,32 +1,28 @@
-"""Per-message options read from control headers, and which fields have to be taken out again.
+"""What a message asks for: the one internal model that every control header is mapped to.
 
-Guarantees: header names are compared without case; a field that stands twice or cannot be read
-takes the most restrictive value (any `off` is off); every recognised control field is listed for
-removal, whether applied or not; unknown `X-Waypost-*` fields are reported, not guessed. A field
-whose meaning is not built and whose loss would send the mail differently raises RefusedError (550
-5.6.0).
+Guarantees: whatever is said twice takes the most restrictive value (any `off` is off); everything
+is bounded; what could not be read is a note for the sender, never a guess.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import msgspec
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from relay.errors import RefusedError
-from relay.mail.header import Field, Header
+from relay.mail.header import Field
 
-_MAX_TAGS = 10
-_MAX_METADATA_OCTETS = 4096
-_OURS = b"x-waypost-"
+MAX_TAGS = 10
+MAX_METADATA_OCTETS = 10_000
 _TEXT = re.compile(r"^[^\x00-\x1f\x7f]{1,128}$")
+_ON = frozenset({"on", "yes", "true", "1", "html", "htmlonly", "all", "enabled", "enable"})
 
 
 @dataclass(slots=True)
 class Options:
-    """What a message asks for. None means that it says nothing."""
+    """What a message asks for. None means that it says nothing; times are microseconds."""
 
     campaign: str = ""
     template: str = ""
@@ -34,126 +30,116 @@ class Options:
     metadata: dict[str, str] = field(default_factory=dict)
     opens: bool | None = None
     clicks: bool | None = None
+    text_links: bool | None = None  # links in the plain-text part
     unsubscribe: bool | None = None
     priority: int = 0
-    ignored: list[str] = field(default_factory=list)
-    strip: list[Field] = field(default_factory=list)
+    not_before: int = 0
+    sandbox: bool = False  # accepted and counted, not sent
+    notes: list[str] = field(default_factory=list)  # what was not applied, and why
+    strip: list[Field] = field(default_factory=list)  # control fields, to be taken out
+
+    def set_campaign(self, name: str, value: str) -> None:
+        """Take a campaign name; the first one stays."""
+        self.campaign = self.campaign or self._text(name, value)
+
+    def set_template(self, name: str, value: str) -> None:
+        """Take a template name; the first one stays."""
+        self.template = self.template or self._text(name, value)
+
+    def add_tag(self, name: str, value: str) -> None:
+        """Take one tag."""
+        text = self._text(name, value)
+        if text and text not in self.tags:
+            if len(self.tags) < MAX_TAGS:
+                self.tags.append(text)
+            else:
+                self.notes.append(f"{name}: more than {MAX_TAGS} tags")
+
+    def track_opens(self, value: object) -> None:
+        """Take a wish for or against the pixel."""
+        self.opens = _restricted(self.opens, value)
+
+    def track_clicks(self, value: object) -> None:
+        """Take a wish for or against link rewriting; `html`, `text` and `all` say which part."""
+        said = str(value).strip().lower()
+        if said in ("html", "htmlonly"):
+            self.text_links = False
+        elif said in ("text", "textonly", "all"):
+            self.text_links = self.text_links is not False
+        wished = False if said in ("text", "textonly") else value
+        self.clicks = _restricted(self.clicks, wished)
+
+    def put(self, name: str, key: str, value: object) -> None:
+        """Take one entry of metadata."""
+        text = value if isinstance(value, str) else str(value)
+        used = sum(len(k) + len(v) for k, v in self.metadata.items())
+        if not key or used + len(key) + len(text) > MAX_METADATA_OCTETS or "\0" in key + text:
+            self.notes.append(f"{name}: metadata {key[:40]!r} is too long or not text")
+        else:
+            self.metadata[key] = text
+
+    def schedule(self, name: str, value: str, now: int, furthest: int) -> None:
+        """Take the moment before which nothing is sent: RFC 5322, RFC 3339 or seconds since 1970.
+
+        Raises RefusedError for anything else and for more than `furthest` microseconds ahead:
+        sending now instead would be a different mail.
+        """
+        at = _moment(value.strip())
+        if at is None:
+            raise RefusedError(550, "5.6.0", f"{name}: a date (RFC 5322 or RFC 3339) is expected")
+        if at > now + furthest:
+            days = furthest // 86_400_000_000
+            raise RefusedError(550, "5.6.0", f"{name}: at most {days} days ahead are possible")
+        self.not_before = max(self.not_before, at)
+
+    def ignore(self, name: str, why: str = "not supported here") -> None:
+        """Note a field, or a key in one, that has no effect."""
+        self.notes.append(f"{name}: {why}")
+
+    def merged_over(self, other: Options) -> Options:
+        """Give these options, with the other's where these say nothing."""
+        return Options(
+            campaign=self.campaign or other.campaign,
+            template=self.template or other.template,
+            tags=(self.tags + [tag for tag in other.tags if tag not in self.tags])[:MAX_TAGS],
+            metadata={**other.metadata, **self.metadata},
+            opens=self.opens if self.opens is not None else other.opens,
+            clicks=self.clicks if self.clicks is not None else other.clicks,
+            text_links=self.text_links if self.text_links is not None else other.text_links,
+            unsubscribe=self.unsubscribe if self.unsubscribe is not None else other.unsubscribe,
+            priority=self.priority or other.priority,
+            not_before=self.not_before or other.not_before,
+            sandbox=self.sandbox or other.sandbox,
+            notes=self.notes + other.notes,
+            strip=sorted(self.strip + other.strip, key=lambda one: one.start),
+        )
+
+    def _text(self, name: str, value: str) -> str:
+        if _TEXT.match(value):
+            return value
+        self.notes.append(f"{name}: 1 to 128 printable characters are expected")
+        return ""
 
 
-def read_options(header: Header) -> Options:
-    """Read the `X-Waypost-*` fields of a message (docs/headers.md); raises RefusedError."""
-    options = Options()
-    for part in header.fields:
-        name = part.name.lower()
-        if name == b"bcc":
-            options.strip.append(part)
-        elif name.startswith(_OURS):
-            options.strip.append(part)
-            key = name[len(_OURS) :].decode("ascii", "replace")
-            _apply(options, key, part.text.decode("utf-8", "replace"))
-    return options
-
-
-def _apply(options: Options, key: str, value: str) -> None:
-    if key.startswith("metadata-"):
-        _put(options, key.removeprefix("metadata-"), value)
-    elif key in _READERS:
-        _READERS[key](options, value)
-    else:
-        options.ignored.append(f"X-Waypost-{key}: there is no such header")
-
-
-def _campaign(options: Options, value: str) -> None:
-    options.campaign = _text(options, "Campaign", value) or options.campaign
-
-
-def _template(options: Options, value: str) -> None:
-    options.template = _text(options, "Template", value) or options.template
-
-
-def _tag(options: Options, value: str) -> None:
-    text = _text(options, "Tag", value)
-    if text and text not in options.tags and len(options.tags) < _MAX_TAGS:
-        options.tags.append(text)
-
-
-def _opens(options: Options, value: str) -> None:
-    options.opens = _restrict(options.opens, value)
-
-
-def _clicks(options: Options, value: str) -> None:
-    options.clicks = _restrict(options.clicks, value)
-
-
-def _track(options: Options, value: str) -> None:
-    _opens(options, value)
-    _clicks(options, value)
-
-
-def _unsubscribe(options: Options, value: str) -> None:
-    options.unsubscribe = _restrict(options.unsubscribe, value)
-
-
-def _not_built(options: Options, value: str) -> None:
-    raise RefusedError(
-        550, "5.6.0", f"a control header asks for {value[:40]!a}, which is not available here"
-    )
-
-
-def _text(options: Options, key: str, value: str) -> str:
-    if _TEXT.match(value):
-        return value
-    options.ignored.append(f"X-Waypost-{key}: 1 to 128 printable characters are expected")
-    return ""
-
-
-def _restrict(before: bool | None, value: str) -> bool:
+def _restricted(before: bool | None, value: object) -> bool:
     """Read an on/off value; whatever is not clearly on is off, and off wins over on."""
-    on = value.lower() in {"on", "yes", "true", "1", "html", "all"}
+    on = value is True or str(value).strip().lower() in _ON
     return on and before is not False
 
 
-def _priority(options: Options, value: str) -> None:
-    if re.fullmatch(r"-?[0-9]", value):
-        options.priority = int(value)
-    else:
-        options.ignored.append("X-Waypost-Priority: a number between -9 and 9 is expected")
-
-
-def _metadata(options: Options, value: str) -> None:
+def _moment(value: str) -> int | None:
+    if re.fullmatch(r"\d{9,11}", value):
+        return int(value) * 1_000_000
     try:
-        given = msgspec.json.decode(value, type=dict[str, str])
-    except msgspec.DecodeError:
-        options.ignored.append("X-Waypost-Metadata: a JSON object of strings is expected")
-        return
-    for key, text in given.items():
-        _put(options, key, text)
-
-
-def _put(options: Options, key: str, text: str) -> None:
-    used = sum(len(k) + len(v) for k, v in options.metadata.items())
-    if not key or used + len(key) + len(text) > _MAX_METADATA_OCTETS or "\0" in key + text:
-        options.ignored.append(f"X-Waypost-Metadata-{key[:40]}: too long or not text")
-        return
-    options.metadata[key] = text
-
-
-_READERS: dict[str, Callable[[Options, str], None]] = {
-    "campaign": _campaign,
-    "template": _template,
-    "tag": _tag,
-    "track": _track,
-    "track-opens": _opens,
-    "track-clicks": _clicks,
-    "unsubscribe": _unsubscribe,
-    "priority": _priority,
-    "metadata": _metadata,
-    "schedule": _not_built,
-    "not-before": _not_built,
-    "mode": _not_built,
-}
-
-CONTROL_HEADERS = tuple(
-    f"X-Waypost-{key.title()}" for key in _READERS if _READERS[key] is not _not_built
-)
-"""Every control header that means something here, as documentation writes it."""
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)  # Mandrill's SendAt says UTC without saying so
+    try:
+        return int(at.timestamp()) * 1_000_000
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metrics.events import Kind
-from relay.acceptance.options import CONTROL_HEADERS
+from relay.acceptance.own_headers import CONTROL_HEADERS
 from relay.cli.main import build_parser
 from relay.config import Config, setting_names
 

@@ -4,6 +4,7 @@ give.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -76,9 +77,17 @@ async def test_missing_date_and_message_id_are_added_in_front(tmp_path: Path) ->
         (b"From: a@shop.test\r\n" + PLAIN, "550 5.6.0"),
         (b"From: nobody\r\n\r\n", "550 5.6.0"),
         (b"Received: x\r\n" * 101 + PLAIN, "554 5.4.6"),
-        (b"X-Waypost-Mode: test\r\n" + PLAIN, "550 5.6.0"),
+        (b"X-Waypost-Schedule: tomorrow\r\n" + PLAIN, "550 5.6.0"),
     ],
-    ids=["another's domain", "unknown domain", "no From", "two From", "no address", "loop", "mode"],
+    ids=[
+        "another's domain",
+        "unknown domain",
+        "no From",
+        "two From",
+        "no address",
+        "loop",
+        "schedule",
+    ],
 )
 async def test_a_refusal_says_why_and_is_a_fact(tmp_path: Path, content: bytes, says: str) -> None:
     async with clerk(tmp_path, settings()) as under_test:
@@ -215,3 +224,30 @@ async def test_settings_are_of_the_credentials_account(tmp_path: Path) -> None:
     async with clerk(tmp_path, settings()) as under_test:
         with pytest.raises(RefusedError):
             await under_test.hand_in(PLAIN, "a@b.test", credential=foreign)
+
+
+async def test_scheduled_mail_waits_and_its_life_counts_from_then(tmp_path: Path) -> None:
+    later = (datetime.now(UTC) + timedelta(days=2)).replace(microsecond=0)
+    async with clerk(tmp_path, settings()) as under_test:
+        under_test.onward.takes = True
+        header = f"X-Waypost-Not-Before: {later.isoformat()}\r\nX-Waypost-Priority: 5\r\n"
+        await under_test.hand_in(header.encode() + PLAIN, "ann@inbox.test")
+        (waiting,) = await under_test.spool.waiting(Selection(), 10)
+    assert under_test.onward.offered == []
+    assert waiting.not_before == waiting.starts_at == int(later.timestamp()) * 1_000_000
+    assert waiting.priority == 5
+
+
+async def test_a_test_message_is_counted_and_not_sent(tmp_path: Path) -> None:
+    async with clerk(tmp_path, settings()) as under_test:
+        await under_test.hand_in(b"X-Waypost-Mode: test\r\n" + PLAIN, "ann@inbox.test")
+        (event,) = await under_test.events()
+        assert await under_test.spool.waiting(Selection(), 10) == []
+    assert (event.kind, event.reason) == (Kind.EXCLUDED, "test-mode")
+
+
+async def test_what_had_no_effect_is_noted_with_the_message(tmp_path: Path) -> None:
+    async with clerk(tmp_path, settings()) as under_test:
+        await under_test.hand_in(b"X-Waypost-Colour: red\r\n" + PLAIN, "ann@inbox.test")
+        (event,) = await under_test.events()
+    assert event.notes == ("X-Waypost-Colour: there is no such header",)
