@@ -12,7 +12,7 @@ from typing import Final
 
 from bounces.anatomy import unword
 
-# The local part takes what real reports contain; a leading quote, bracket or "mailto:" stays outside.
+# The local part takes what real reports contain; quotes, brackets and "mailto:" stay outside.
 ADDRESS: Final = (
     r"(?:\"[^\"\n@<>]{1,64}\"|[\w!#$%&*+/=?^`{|}~.'\u0080-\U0010ffff-]{1,128})"
     r"@(?:[\w\u0080-\U0010ffff-]+\.)*(?:[\w\u0080-\U0010ffff-]+|\[[\w.:]{3,50}\])"

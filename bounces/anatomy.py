@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from relay.mail.charset import Kind, lookup
+
 MAX_BYTES: Final = 1 << 20
 MAX_HEADER: Final = 64 * 1024
 MAX_PART_TEXT: Final = 128 * 1024
@@ -38,6 +40,7 @@ _TAG = re.compile(
     r"|thead|tr|td|th|ul|ol|li|pre|code|tt|h[1-6]|blockquote|center|doctype|o:p)\b[^<>]{0,2000}>",
     re.IGNORECASE,
 )
+_ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _UNSHOWN: Final = (("<!--", "-->"), ("<style", "</style>"), ("<script", "</script>"))
 _BREAKING = re.compile(
     r"<(?:/?p|br|/?div|/?tr|/?h[1-6]|/?li|/?pre|/?table|hr|/td)\b", re.IGNORECASE
@@ -50,35 +53,6 @@ _ENTITIES: Final = {
     "&#39;": "'",
     "&amp;": "&",
 }
-_CHARSETS: Final = frozenset(
-    [
-        "utf-8",
-        "iso-8859-1",
-        "iso-8859-2",
-        "iso-8859-5",
-        "iso-8859-7",
-        "iso-8859-9",
-        "iso-8859-15",
-        "windows-1250",
-        "windows-1251",
-        "windows-1252",
-        "windows-1254",
-        "koi8-r",
-        "koi8-u",
-        "iso-2022-jp",
-        "shift_jis",
-        "euc-jp",
-        "cp932",
-        "gb2312",
-        "gbk",
-        "gb18030",
-        "big5",
-        "euc-kr",
-        "ks_c_5601-1987",
-        "iso-2022-kr",
-        "tis-620",
-    ]
-)
 
 
 class Fields:
@@ -122,7 +96,7 @@ class Fields:
 
 @dataclass(slots=True)
 class Part:
-    """One leaf part: its media type in lower case, header fields, and raw body with LF line ends."""
+    """A leaf part: media type in lower case, header fields, raw body with LF line ends."""
 
     media_type: str
     fields: Fields
@@ -132,7 +106,7 @@ class Part:
 
     @property
     def text(self) -> str:
-        """Decode the body (transfer encoding, character set), at most `MAX_PART_TEXT` characters."""
+        """Decode the body (transfer encoding, charset); at most `MAX_PART_TEXT` bytes of it."""
         if self._text is None:
             raw = _untransfer(
                 self.body[:MAX_PART_TEXT], self.fields.get("content-transfer-encoding")
@@ -265,21 +239,24 @@ def _damaged_base64(raw: bytes) -> bytes:
 
 
 def decode(raw: bytes, charset: str) -> str:
-    """Decode bytes by the declared character set if it is a known one, else UTF-8, else Latin-1."""
-    if raw.isascii() and not (b"\x1b" in raw and "2022" in charset):
+    """Decode bytes by the declared character set if it is known, else as UTF-8, else as Latin-1."""
+    if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
-    name = charset.strip().lower()
-    if name == "gb2312":
-        name = "gb18030"  # what senders call gb2312 is usually its superset
-    if name in _CHARSETS:
+    name = _codec(charset)
+    for codec in (name, "utf-8"):
         try:
-            return raw.decode(name)
-        except (UnicodeDecodeError, LookupError):
-            pass
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode(name, "replace") if name in _CHARSETS else raw.decode("latin-1")
+            return raw.decode(codec)
+        except ValueError:
+            continue
+    return raw.decode("latin-1" if name == "utf-8" else name, "replace")
+
+
+@lru_cache(maxsize=256)
+def _codec(charset: str) -> str:
+    if charset.strip().lower() == "gb2312":
+        return "gb18030"  # what senders call gb2312 is usually its superset
+    found = lookup(charset)
+    return found.codec if found and found.kind is not Kind.WIDE else "utf-8"
 
 
 def unword(value: str) -> str:
@@ -309,7 +286,7 @@ def untag(markup: str) -> str:
 
 def _without(markup: str, opening: str, closing: str) -> str:
     """Take out everything between two marks, also an opening one that is never closed."""
-    lowered = markup.lower()
+    lowered = markup.translate(_ASCII_LOWER)
     at = lowered.find(opening)
     if at < 0:
         return markup

@@ -21,7 +21,8 @@ _LINE = re.compile(r"\s*([2-5]\d\d)(?:[ -]+(?:#?([245]\.\d{1,3}\.\d{1,3})(?![\d.
 _CONTINUED = re.compile(r"(?<![\w.])[245]\d\d-[ ]?(?:[245]\.\d{1,3}\.\d{1,3}(?![\d.]))?[ ]?")
 _ENHANCED = re.compile(r"(?<![\d.])#?([245]\.\d{1,2}\.\d{1,3})(?![\d.])")
 _CODE = re.compile(
-    r"(?<![\d.\w-])(4[2-5]\d|5[0-7]\d)(?![ -](?:bytes|octets|kb|lines|messages|seconds|hours))(?:[ -]|$|(?=[,.:;)\]'\"]))"
+    r"(?<![\d.\w-])(4[2-5]\d|5[0-7]\d)(?![ -](?:bytes|octets|kb|lines|messages|seconds|hours))"
+    r"(?:[ -]|$|(?=[,.:;)\]'\"]))"
 )
 _ADDRESS = re.compile(r"<?[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}>?")
 _SPACE = re.compile(r"\s+")
@@ -140,7 +141,7 @@ def codes_in(text: str) -> tuple[int, str]:
 
 
 def classify_line(reply: str) -> Judgement:
-    """Judge a reply written on one line, with or without codes in front: `550 5.1.1 No such user`."""
+    """Judge a reply written on one line: `550 5.1.1 No such user`, or text without codes."""
     found = _LINE.match(reply)
     if found is None:
         code, enhanced = codes_in(reply)

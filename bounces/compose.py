@@ -65,12 +65,12 @@ def _is_precise(status: str) -> bool:
 
 
 def _agreed(code: int, status: str) -> int:
-    """Let the status of a report decide whether a failure is final: a number in a text may be anything."""
+    """Let the status of a report decide what is final: a number in a text may be anything."""
     return 0 if code and status[:1] == "5" and code < 500 else code
 
 
 def _replies(text: str) -> Sequence[str]:
-    """Give the SMTP reply a text quotes, if it does, then the text: boilerplate around it misleads."""
+    """Give the SMTP reply a text quotes, if any, then the text: what stands around misleads."""
     found = _QUOTED.search(text)
     return (text[found.end() :], text) if found else (text,)
 
@@ -79,7 +79,7 @@ def weigh(texts: Iterable[str], status: str, provider: str) -> tuple[Judgement, 
     """Judge texts from the most to the least specific; give judgement, code and enhanced code."""
     first: Judgement | None = None
     code, enhanced = 0, status
-    for text in (reply for text in texts if text for reply in _replies(text)):
+    for text in (reply for whole in texts if whole for reply in _replies(whole)):
         if first is not None and len(text) > MAX_SPECIFIC and _is_precise(status):
             break  # a whole notice does not speak against a code that names the fault
         said, found = codes_in(text)
@@ -114,7 +114,7 @@ def failure(
 ) -> Record:
     """Make the record of a recipient that a report says something about.
 
-    `diagnostic` is the most specific text; `vaguer` ones are drawn only while nothing sure was said.
+    `diagnostic` is the most specific text; `vaguer` ones are drawn while nothing sure was said.
     """
     provider = provider_of(remote_mta, recipient.rpartition("@")[2], diagnostic)
     seen: list[str] = []
@@ -126,7 +126,7 @@ def failure(
         if action == "delayed" or (status[:1] == "4" and reason not in ("userunknown", "hasmoved")):
             category = Category.SOFT
     if reason == "userunknown" and stage != "rcpt" and code == 550 and enhanced[2:] in _NOT_ADDRESS:
-        reason = "filtered"  # "unknown user", but not at RCPT and not under an address code: a filter speaks
+        reason = "filtered"  # "unknown user" under a mailbox code, not at RCPT: a filter speaks
     return Record(
         recipient=recipient,
         original_recipient=original,

@@ -1,8 +1,8 @@
 """Complaints: abuse reports (RFC 5965, RFC 6591) and the forms that do without a feedback part.
 
 Guarantees: one record of category feedback per reported recipient, one without a recipient where
-the report hides it. `feedback_type` is what the report says (`abuse`, `fraud`, `opt-out`, `auth-failure`, `not-spam`, `virus`, `other`); whether a type
-may suppress is asked of `may_suppress`, and only for reports that could be linked.
+the report hides it. `feedback_type` is what the report says (abuse, fraud, opt-out, auth-failure,
+not-spam, virus, other); only those of `SUPPRESSING` mean that the mail was not wanted.
 """
 
 from __future__ import annotations
@@ -50,11 +50,6 @@ _DELIVERED_TO: Final = (
     "x-rcpt-to",
 )
 _RECEIVED_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,128}@[^\s<>;]{1,255})>?", re.IGNORECASE)
-
-
-def may_suppress(feedback_type: str) -> bool:
-    """Tell whether a complaint of this type is about not wanting the mail (RFC 5965 section 7.3)."""
-    return feedback_type in SUPPRESSING
 
 
 def is_complaint(mail: Mail) -> str:

@@ -185,7 +185,7 @@ def answer(
 
 
 def _about_the_address(klass: str, code: int, enhanced: str) -> bool:
-    """Tell whether code and class agree that it is the address that is bad (RFC 3463 section 3.2)."""
+    """Tell whether code and class agree that the address is bad (RFC 3463 section 3.2)."""
     if enhanced[:4] == "5.7." or enhanced[:1] == "4":
         return False
     return klass == "user-unknown" or (

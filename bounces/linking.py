@@ -33,12 +33,12 @@ class Ids:
 
 
 ByMessageId = Callable[[str, str], Ids | None]
-"""Finds a delivery by the Message-ID of the message and the recipient a report names (either may be `""`)."""
+"""Finds a delivery by Message-ID and the recipient a report names, `""` where it names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A delivery a report is about. `how`: return-path, message-id or copy; only the signed ways may suppress."""
+    """A delivery a report is about; `how` is return-path, message-id or copy."""
 
     delivery: int
     account: int
@@ -118,8 +118,8 @@ def conclude(
 ) -> Consequence:
     """Say what a report means for the delivery it was linked to.
 
-    `recipient` is the delivery's own recipient, where the caller has it: the record that names it is
-    taken, and a report that names only others is a mismatch. `trust_words` lets bounces without a
+    `recipient` is the delivery's own, where the caller has it: the record that names it is taken,
+    and a report that names only others is a mismatch. `trust_words` lets bounces without a
     machine-readable part suppress (bad-inputs B05: off).
     """
     if (

@@ -9,52 +9,20 @@ Leaves to others: whether the mail is a bounce at all, and what the words mean.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from bounces import addresses
-from bounces.addresses import ADDRESS
 from bounces.report import MAX_RECORDS
+from bounces.shapes import ASIDE, DIALOGUE, DIVIDER, LABELLED, LEADING, OFFICES, SENTENCE
 
 MAX_ABOUT: Final = 1500  # characters kept as what is said about one recipient
-
-_A = rf"(?P<a>{ADDRESS})"
-_LEAD = re.compile(
-    rf"^(?P<in>[ \t>]*)(?:[*\u2022o+-]{{1,2}}[ \t]+|\d{{1,3}}[.)][ \t]+)?[<\"'(\[]{{0,2}}(?:smtp:|mailto:)?{_A}[>\"')\]]{{0,2}}(?:<mailto:[^>\s]{{1,300}}>)?"
-    r"(?P<rest>[ \t]*(?:[:;,(]|\.{2,3}|-{1,2}[ \t>]|[ \t]on[ \t]|[ \t]*$|[ \t]+(?:\[|\(|(?:invalid|error|unknown|user|mailbox|recipient|is|was|has|does|could|cannot|not|no)\b))[^\n]*)$",
-    re.MULTILINE | re.IGNORECASE,
-)
-_LABEL = re.compile(
-    r"(?:^|(?<!rcpt)[ \t*])(?:failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?|(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to|email address|e-mail address|address|user"
-    r"|destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca|\u6536\u4ef6\u4eba(?=[ \t]*[:\uff1a]?[ \t]+)|\u6536\u4ef6\u5730\u5740|\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba)"
-    rf"(?:[ \t]*[:=\uff1a][ \t]*|[ \t]+is[ \t]+)[<\"'(\[]{{0,2}}(?:smtp:|rfc822;[ \t]*)?{_A}",
-    re.IGNORECASE | re.MULTILINE,
-)
-_DIALOGUE = re.compile(
-    rf"(?:rcpt[ \t]+to[ \t]*:[ \t]*<?{_A}|^[ \t<>]*[45]\d\d[ -][^\n@]{{0,80}}?<?(?P<b>{ADDRESS}))",
-    re.IGNORECASE | re.MULTILINE,
-)
-_SENTENCE = re.compile(
-    r"(?:(?:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)"
-    rf"[ \t\n]+(?:was |were |been |the |your |a |an |address |recipient |user |mailbox |to |for |of |email |e-mail ){{0,4}})[<\"'(\[]{{0,2}}{_A}",
-    re.IGNORECASE,
-)
-_ASIDE = re.compile(
-    r"\((?:expanded from|generated from|originally addressed to|ultimately generated from|orig(?:inal)? to)[: ]*<?([^)\s>]{1,320})>?:?\)|\boriginally addressed to <?([^)\s>]{1,320})",
-    re.IGNORECASE,
-)
-_HELP: Final = re.compile(
-    r"^(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|admin(?:istrator)?|webmaster|hostmaster|info|contact|noc|root|tobr|feedback|unblock\w*|removal|delist\w*|security|spam\w*)@",
-    re.IGNORECASE,
-)
-_DIVIDER = re.compile(r"^[ \t]*[-=*_]{3,}", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class Said:
-    """One recipient found in a text, what was said about it, and the address it was expanded from."""
+    """A recipient found in a text, what is said about it, and the address it was made from."""
 
     recipient: str
     about: str = ""
@@ -70,8 +38,8 @@ class Notice:
 
 
 def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
-    """Read the notice part of a bounce. `strangers`: folded addresses that are nobody's recipient."""
-    asides = {a.lower() for pair in _ASIDE.findall(text) for a in pair if a}
+    """Read the notice part of a bounce. `strangers` are addresses, folded, that never failed."""
+    asides = {a.lower() for pair in ASIDE.findall(text) for a in pair if a}
     hidden = strangers | asides
     for shape, reader in (
         ("lead", _leading),
@@ -89,17 +57,17 @@ def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
 
 def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
     """Read addresses that begin a line (qmail, Postfix, Exim, Exchange and all who copy them)."""
-    found = [m for m in _LEAD.finditer(text) if addresses.clean(m["a"])]
+    found = [m for m in LEADING.finditer(text) if addresses.clean(m["a"])]
     marked = [m for m in found if m["rest"].strip()[:1] == ":"]
     out: dict[str, Said] = {}
     for number, match in enumerate(found):
         address = addresses.clean(match["a"])
         key = address.lower()
-        if (key in hidden or _HELP.match(key)) and match not in marked:
+        if (key in hidden or OFFICES.match(key)) and match not in marked:
             continue
         end = found[number + 1].start() if number + 1 < len(found) else len(text)
         about = _block(text, match.end(), end)
-        aside = _ASIDE.search(match["rest"] + about[:200])
+        aside = ASIDE.search(match["rest"] + about[:200])
         said = out.setdefault(key, Said(address))
         said.original = said.original or (addresses.clean(aside[1] or aside[2]) if aside else "")
         said.about = (said.about + " " + match["rest"].lstrip(" \t:") + " " + about)[:MAX_ABOUT]
@@ -109,20 +77,20 @@ def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
 def _block(text: str, start: int, end: int) -> str:
     """Take what is said behind an address, up to a divider line."""
     block = text[start : min(end, start + MAX_ABOUT)]
-    divider = _DIVIDER.search(block)
+    divider = DIVIDER.search(block)
     return block[: divider.start()] if divider else block
 
 
 def _labelled(text: str, hidden: frozenset[str]) -> list[Said]:
     return _collect(
-        text, [(m["a"], m.end()) for m in _LABEL.finditer(text)], hidden, start_at_line=False
+        text, [(m["a"], m.end()) for m in LABELLED.finditer(text)], hidden, start_at_line=False
     )
 
 
 def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:
     """Read addresses out of an SMTP transcript, each with the replies around it."""
     out: dict[str, Said] = {}
-    hits = list(_DIALOGUE.finditer(text))
+    hits = list(DIALOGUE.finditer(text))
     for number, match in enumerate(hits):
         address = addresses.clean(match["a"] or match["b"])
         if not address or address.lower() in hidden:
@@ -151,14 +119,14 @@ def _line_and_raw(text: str, place: int) -> str:
 
 def _sentences(text: str, hidden: frozenset[str]) -> list[Said]:
     said = _collect(
-        text, [(m["a"], m.end()) for m in _SENTENCE.finditer(text)], hidden, start_at_line=False
+        text, [(m["a"], m.end()) for m in SENTENCE.finditer(text)], hidden, start_at_line=False
     )
     if said:
         return said[:1]
     return [
         Said(a)
         for a in addresses.find_all(text[:20000])
-        if a.lower() not in hidden and not _HELP.match(a)
+        if a.lower() not in hidden and not OFFICES.match(a)
     ]
 
 
@@ -169,7 +137,7 @@ def _collect(
     for number, (raw, place) in enumerate(hits):
         address = addresses.clean(raw)
         key = address.lower()
-        if not address or key in hidden or (_HELP.match(key) and not start_at_line):
+        if not address or key in hidden or (OFFICES.match(key) and not start_at_line):
             continue
         end = hits[number + 1][1] if number + 1 < len(hits) else len(text)
         said = out.setdefault(key, Said(address))

@@ -1,9 +1,9 @@
 """The door for whole mails: bytes in, a `Report` out.
 
-Guarantees: `read` never raises and ends quickly for any bytes (everything below it is bounded); what
-it cannot read is a report of kind `other`, to be kept and counted. The order of the questions is
-the knowledge here: complaint, status part, read receipt, mail system writing for people, machine
-answering for a person, unsubscribe.
+Guarantees: `read` never raises and ends quickly for any bytes (everything below it is bounded);
+what it cannot read is a report of kind `other`, to be kept and counted. The order of the questions
+is the knowledge here: complaint, status part, read receipt, mail system writing for people,
+machine answering for a person, unsubscribe.
 Leaves to others: whose delivery it is (`bounces.linking`) and what follows from it.
 """
 

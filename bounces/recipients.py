@@ -1,4 +1,4 @@
-"""Who failed, where no status part says so: the sources in the order of how much they can be trusted.
+"""Who failed, where no status part says so: the sources in the order of their trust.
 
 Guarantees: X-Failed-Recipients first (Exim, Google), then the notice written for people, then the
 subject, then the returned copy; where the notice only speaks in sentences, an address that the copy
@@ -54,7 +54,7 @@ def _strangers(mail: Mail) -> frozenset[str]:
         for name in ("to", "from", "delivered-to", "return-path")
         for a in addresses.find_all(mail.fields.get(name)[:2000])
     ]
-    lists = []
+    lists: list[str] = []
     for address in named:
         local, _, domain = address.rpartition("@")
         lists.extend(

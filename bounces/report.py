@@ -45,7 +45,8 @@ class Record:
     is the address the mail was first sent to, where the report tells both (RFC 3464 section
     2.3.1). `status` is an enhanced code `x.y.z` (RFC 3463) or `""`, `code` an SMTP code or 0,
     `action` a word of RFC 3464 section 2.3.3 or `""`, `feedback_type` a word of RFC 5965 section
-    7.3 or `""`. `address_fault`: code and text agree that the address is bad. `reason` uses Sisimai's vocabulary, `klass` the 21 classes of `bounces.judgement`.
+    7.3 or `""`. `reason` uses Sisimai's vocabulary, `klass` is one of the 21 classes of
+    `bounces.judgement`. `address_fault`: code and text agree that the address is bad.
     """
 
     recipient: str

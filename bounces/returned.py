@@ -23,65 +23,37 @@ COPY_TYPES: Final = (
     "text/rfc822",
     "text/x-rfc822-headers",
 )
-# A line that begins with one of these words, behind dashes and the like, may announce the copy ...
-_FIRST_WORDS: Final = frozenset(
-    [
-        "this",
-        "below",
-        "here",
-        "the",
-        "attached",
-        "included",
-        "following",
-        "copy",
-        "a",
-        "start",
-        "original",
-        "returned",
-        "undelivered",
-        "undeliverable",
-        "unsent",
-        "rejected",
-        "failed",
-        "bounced",
-        "enclosed",
-        "message",
-        "mail",
-        "headers",
-        "header",
-        "first",
-        "your",
-        "begin",
-        "forwarded",
-        "ursprungliche",
-        "ursprüngliche",
-        "message-id",
-        "originalnachricht",
-        "mensaje",
-        "messaggio",
-        "mensagem",
-        "en-têtes",
-        "en-tetes",
-    ]
-)
-# ... if it goes on like this.
+# A line that says one of these, behind dashes and the like, announces the copy.
+_IS: Final = r"is (?:attached|below|enclosed|included)"
+_MESSAGE: Final = r"(?:message|mail|e-?mail)"
+_FATE: Final = "original|returned|undelivered|undeliverable|unsent|rejected|failed|bounced|enclosed"
 _MARKER = re.compile(
-    r"(?:this|below(?: this line)?|here|the following|attached|included|following) is (?:a copy of )?(?:the |an? )?"
-    r"(?:copy|first|header|body|original|text of|beginning|returned|message (?:that|as|you|header))\b"
+    r"(?:this|below(?: this line)?|here|the following|attached|included|following) is "
+    r"(?:a copy of )?(?:the |an? )?"
+    r"(?:copy|first|header|body|original|text of|beginning|returned|message (?:that|as|header))\b"
     r"|below this line is"
-    r"|(?:this is )?(?:a )?copy of (?:the |your )?(?:original )?(?:message|mail)\b.{0,60}$"
+    rf"|(?:this is )?(?:a )?copy of (?:the |your )?(?:original )?{_MESSAGE}\b.{{0,60}}$"
     r"|a copy of the original message"
-    r"|the (?:header|body|text|content|full header)s? (?:of|for) (?:the|your) (?:original |returned )?(?:message|mail)"
-    r"|(?:start of |the )?(?:original|returned|undelivered|undeliverable|unsent|rejected|failed|bounced|enclosed) "
-    r"(?:message|mail|e-?mail)(?: (?:follows|header|text|body|content|headers|as follows|below|attached|is (?:attached|below|enclosed|included))\b.{0,40})?[ \t:.,*=_-]{0,80}$"
-    r"|(?:message|mail) (?:headers?|text|body|contents?|source)(?: (?:follows?|is|are|below|and body|of))?\b.{0,40}$"
+    r"|the (?:full )?(?:header|body|text|content)s? (?:of|for) (?:the|your) "
+    rf"(?:original |returned )?{_MESSAGE}"
+    rf"|(?:start of |the )?(?:{_FATE}) {_MESSAGE}"
+    rf"(?: (?:follows|header|text|body|content|headers|as follows|below|attached|{_IS})\b"
+    r".{0,40})?[ \t:.,*=_-]{0,80}$"
+    rf"|{_MESSAGE} (?:headers?|text|body|contents?|source)"
+    r"(?: (?:follows?|is|are|below|and body|of))?\b.{0,40}$"
     r"|headers? (?:of (?:the )?)?(?:original|message|from the original|follows?)\b"
     r"|(?:the )?first [\w ]{1,20} (?:lines|bytes|characters|kbytes|lines of)"
-    r"|your (?:original )?message (?:reads|follows|began|begins|header|text|is (?:attached|enclosed|below|included))\b.{0,40}$"
+    rf"|your (?:original )?message (?:reads|follows|began|begins|header|text|{_IS})\b.{{0,40}}$"
     r"|original[- ]message\b.{0,30}$|unsent message follows|returned message"
     r"|begin (?:message|original)|forwarded message"
     r"|urspr(?:u|\u00fc)ngliche nachricht|message d'origine|message original"
-    r"|en-t(?:e|\u00ea)tes? d|originalnachricht|mensaje original|messaggio originale|mensagem original"
+    r"|en-t(?:e|\u00ea)tes? d|originalnachricht|mensaje original|messaggio originale"
+    r"|mensagem original"
+)
+_FIRST_WORD = re.compile(
+    rf"(?:this|below|here|the|attached|included|following|copy|a|start|{_FATE}|message|mail|e-?mail"
+    r"|headers?|first|your|begin|forwarded|urspr(?:u|\u00fc)ngliche|originalnachricht|mensaje"
+    r"|messaggio|mensagem|en-t(?:e|\u00ea)tes?)\b"
 )
 _ASIAN_MARKERS: Final = (
     "\u539f\u90ae\u4ef6\u5185\u5bb9",
@@ -91,23 +63,14 @@ _ASIAN_MARKERS: Final = (
 )
 _MARKER_EDGE: Final = " \t>-=*_#+\u3000"
 # A field of this name, followed by another field, is the beginning of a copied header.
-_COPY_FIELDS: Final = frozenset(
-    [
-        "received",
-        "return-path",
-        "dkim-signature",
-        "delivered-to",
-        "x-originating-ip",
-        "message-id",
-        "mime-version",
-        "envelope-to",
-        "x-received",
-        "arc-seal",
-    ]
+_COPY_FIELD = re.compile(
+    r"(?:received|return-path|dkim-signature|delivered-to|x-originating-ip|message-id|mime-version"
+    r"|envelope-to|x-received|arc-seal):",
+    re.IGNORECASE,
 )
 _NEXT_FIELD = re.compile(
-    r"(?:received|from|to|date|subject|message-id|dkim-signature|mime-version|delivered-to|x-[\w-]{2,40}"
-    r"|content-type|return-path|reply-to|sender|envelope-to|authentication-results|arc-[\w-]{2,40}):",
+    r"(?:received|from|to|date|subject|message-id|dkim-signature|mime-version|delivered-to"
+    r"|x-[\w-]{2,40}|content-type|return-path|reply-to|sender|envelope-to|authentication-results|arc-[\w-]{2,40}):",
     re.IGNORECASE,
 )
 _FIELD_LINE = re.compile(r"^[ \t>]{0,4}[A-Za-z][\w-]{1,40}:[ \t]+\S", re.MULTILINE)
@@ -131,13 +94,13 @@ def cut(text: str) -> tuple[str, str]:
 
 def _is_marker(line: str) -> bool:
     bare = line.strip(_MARKER_EDGE)[:200].lower()
-    if bare.partition(" ")[0] in _FIRST_WORDS:
+    if _FIRST_WORD.match(bare):
         return _MARKER.match(bare) is not None
     return not bare.isascii() and bare.startswith(_ASIAN_MARKERS) and len(bare) < 40
 
 
 def _begins_header(line: str, lines: list[str], number: int) -> bool:
-    if line.partition(":")[0].lower() not in _COPY_FIELDS:
+    if not _COPY_FIELD.match(line):
         return False
     for following in lines[number + 1 : number + 22]:
         if not following[:1].isspace():
@@ -172,7 +135,7 @@ def _inner_fields(text: str) -> Fields:
 
 
 def of_fields(fields: Fields) -> Returned:
-    """Pick the linking fields out of a header. The last Message-ID wins (some reporters add one)."""
+    """Pick the linking fields out of a header; the last Message-ID wins, reporters add theirs."""
     return Returned(
         message_id=message_id(fields.last("message-id")),
         feedback_id=fields.get("feedback-id")[:500],

@@ -145,7 +145,7 @@ def _rule(entry: Mapping[str, object]) -> Rule:
         raise RuleError(f"rule {name!r}: expected an id and a sample, both texts")
     unknown = entry.keys() - _KNOWN
     if unknown:
-        raise RuleError(f"rule {name}: unknown key {sorted(unknown)[0]!r}")
+        raise RuleError(f"rule {name}: unknown key {min(unknown)!r}")
     klass = str(entry.get("class", ""))
     if klass not in COARSE:
         raise RuleError(f"rule {name}: class {klass!r} is none of {', '.join(COARSE)}")

@@ -3,7 +3,7 @@
 Guarantees: a return path made here is at most 64 octets before the `@`, lower case, and survives a
 mail system that changes its case; one that was not made with our keys, for this kind and this
 domain, raises `ForgedAddressError` before any of its content is believed. No recipient address and
-no hash of one inside. Leaves to others: whether the delivery exists, and what a report about it means.
+no hash of one inside. Leaves to others: whether the delivery exists, and what a report means.
 
 Local part: kind letter, `+`, and 40 characters of base32 (RFC 4648, lower case, no padding) over
 25 bytes: key id (2), delivery (8), account (4), MAC (11). 25 bytes are exactly 40 characters, so no
@@ -78,7 +78,7 @@ def mint(
 def read(address: bytes, keyring: KeyRing) -> ReturnAddress:
     """Verify a return path (`local@domain`, no angle brackets) and give what it was minted for.
 
-    Raises `ForgedAddressError` for anything that is not exactly one of ours, in any case of letters.
+    Raises `ForgedAddressError` for anything that is not one of ours, in any case of letters.
     """
     local, at, domain = address.lower().rpartition(b"@")
     kind_name, plus, token = local.partition(b"+")

@@ -1,0 +1,79 @@
+"""The shapes in which people's notices name a recipient, as expressions that run in linear time.
+
+Guarantees: every repetition is bounded or runs over a class that its follower cannot match, so no
+text makes them backtrack. Group `a` (or `b`) is the address. What the shapes mean, and which is
+believed first, is `bounces.prose`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bounces.addresses import ADDRESS
+
+_A: Final = rf"(?P<a>{ADDRESS})"
+_OPEN: Final = r"[<\"'(\[]{0,2}"
+_BULLET: Final = r"(?:[*\u2022o+-]{1,2}[ \t]+|\d{1,3}[.)][ \t]+)?"
+_VERDICT: Final = (
+    r"(?:invalid|error|unknown|user|mailbox|recipient|is|was|has|does|could|cannot|not|no)\b"
+)
+
+LEADING = re.compile(
+    rf"^[ \t>]*{_BULLET}{_OPEN}(?:smtp:|mailto:)?{_A}[>\"')\]]{{0,2}}(?:<mailto:[^>\s]{{1,300}}>)?"
+    r"(?P<rest>[ \t]*(?:[:;,(]|\.{2,3}|-{1,2}[ \t>]|[ \t]on[ \t]|[ \t]*$|[ \t]+(?:\[|\(|"
+    rf"{_VERDICT}))[^\n]*)$",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""An address that begins a line: `<ann@inbox.test>: ...`, `* ann@x.test`, `ann@x.test (why)`."""
+
+_LABELS: Final = "|".join(
+    (
+        r"failed[ -]recipients?|final-recipient|recipient(?:s|\(s\))?(?: address)?",
+        r"(?:intended|original) recipient|addressee|to address|deliver(?:y)? to|to",
+        r"email address|e-mail address|address|user",
+        r"destinataires?|empf[a\u00e4]nger|destinatarios?|destinatari|mottagare|ontvanger|odbiorca",
+        r"\u6536\u4ef6\u4eba(?=[ \t]*[:\uff1a]?[ \t]+)|\u6536\u4ef6\u5730\u5740",  # Chinese
+        r"\u5b9b\u5148|\u9001\u4fe1\u5148|\u53d7\u4fe1\u8005|\u6536\u4fe1\u4eba",  # Japanese
+    )
+)
+LABELLED = re.compile(
+    rf"(?:^|(?<!rcpt)[ \t*])(?:{_LABELS})(?:[ \t]*[:=\uff1a][ \t]*|[ \t]+is[ \t]+)"
+    rf"{_OPEN}(?:smtp:|rfc822;[ \t]*)?{_A}",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""An address behind a label: `Recipient: <ann@inbox.test>`."""
+
+DIALOGUE = re.compile(
+    rf"(?:rcpt[ \t]+to[ \t]*:[ \t]*<?{_A}"
+    rf"|^[ \t<>]*[45]\d\d[ -][^\n@]{{0,80}}?<?(?P<b>{ADDRESS}))",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""An address in a transcript: `RCPT TO:<ann@inbox.test>`, `550 <ann@inbox.test>... unknown`."""
+
+SENTENCE = re.compile(
+    r"(?:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted"
+    r"|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)[ \t\n]+"
+    r"(?:was |were |been |the |your |a |an |address |recipient |user |mailbox |to |for |of |email "
+    rf"|e-mail ){{0,4}}{_OPEN}{_A}",
+    re.IGNORECASE,
+)
+"""An address in a sentence: `your message to ann@inbox.test`."""
+
+ASIDE = re.compile(
+    r"\((?:expanded from|(?:ultimately )?generated from|originally addressed to|orig(?:inal)? to)"
+    r"[: ]*<?([^)\s>]{1,320})>?:?\)|\boriginally addressed to <?([^)\s>]{1,320})",
+    re.IGNORECASE,
+)
+"""The address a failed one was made from: `(expanded from: <ann@inbox.test>)`."""
+
+OFFICES = re.compile(
+    r"^(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|admin(?:istrator)?|webmaster"
+    r"|hostmaster|info|contact|noc|root|tobr|feedback|unblock\w*|removal|delist\w*|security"
+    r"|spam\w*)@",
+    re.IGNORECASE,
+)
+"""Addresses that notices give for complaints about the notice."""
+
+DIVIDER = re.compile(r"^[ \t]*[-=*_]{3,}", re.MULTILINE)
+"""A line of dashes: what was said about a recipient ends there."""
