@@ -79,7 +79,8 @@ class Work:
 
     def writes(self) -> bool:
         """Tell whether a transaction is needed."""
-        return bool(self.accepting or self.settling or self.events or self.writing)
+        changes = self.accepting or self.settling or self.events or self.writing
+        return bool(changes or self.recorded or self.settled)
 
     def futures(self) -> list[Future]:
         """Give everybody who waits, but for those who wait for a message to be accepted."""

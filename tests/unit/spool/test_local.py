@@ -210,6 +210,12 @@ async def test_a_claim_whose_caller_left_goes_back_to_the_queue(
     assert len(await claim_all(spool, clock())) == 1
 
 
+async def test_recording_nothing_is_a_fence(spool: LocalSpool) -> None:
+    spool.record_soon([b"hit"])
+    await spool.record([])
+    assert [b.events for b in await spool.batches(0, 9)] == [(b"hit",)]
+
+
 async def test_a_message_to_nobody_leaves_only_its_facts(spool: LocalSpool) -> None:
     message, _ = message_to(spool)
     await spool.accept(message, b"x", [], [b"excluded"])
