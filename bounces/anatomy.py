@@ -242,7 +242,7 @@ def decode(raw: bytes, charset: str) -> str:
     """Decode bytes by the declared character set if it is known, else as UTF-8, else as Latin-1."""
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
-    name = _codec(charset)
+    name = "iso2022_jp" if b"\x1b$" in raw else _codec(charset)  # Japanese, declared or not
     for codec in (name, "utf-8"):
         try:
             return raw.decode(codec)

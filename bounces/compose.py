@@ -41,7 +41,7 @@ _PROVIDERS: Final = (
     ("kddi", ("ezweb", "au.com", "kddi")),
 )
 MAX_SPECIFIC: Final = 1600  # longer texts are whole notices
-_NOT_ADDRESS: Final = frozenset({"2.0", "2.1"})
+_NOT_ADDRESS: Final = frozenset({"2.0", "2.1", "7.1"})
 _PRECISE: Final = frozenset(["1.1", "1.2", "1.3", "1.6", "1.10", "2.2", "2.3", "3.4", "4.7"])
 _NOT_FAILED: Final = frozenset({"delivered", "relayed", "expanded"})
 

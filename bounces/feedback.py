@@ -144,7 +144,7 @@ def _recipients(mail: Mail, said: Fields, copied: Fields) -> list[str]:
         kept = _visible(candidates)
         if kept:
             return kept[:1]
-    return []
+    return [address for address in named if address][:1]  # hidden: as the report writes it
 
 
 def _visible(found: list[str]) -> list[str]:

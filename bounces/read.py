@@ -16,7 +16,7 @@ from bounces import addresses
 from bounces.anatomy import Mail, Part, take_apart, untag, unword
 from bounces.compose import failure
 from bounces.feedback import is_complaint, read_feedback
-from bounces.origin import answering, reporter
+from bounces.origin import answering, challenger, reporter
 from bounces.prose import Said, lines_with, vaguer
 from bounces.recipients import last_resort, of_group, recipients_of
 from bounces.report import Category, Kind, Record, Report, Returned
@@ -67,6 +67,8 @@ def _read(mail: Mail, depth: int) -> Report:
             truncated=mail.truncated,
         )
     notice, copy = cut(_notice_text(mail))
+    if challenger(mail.fields):
+        return _not_a_bounce(mail, notice)
     status_part = mail.first(*STATUS_TYPES)
     status = read_status(status_part.text) if status_part is not None else None
     if status is None and STATUS_LINE.search(notice) and (depth or reporter(mail.fields, notice)):
