@@ -135,7 +135,6 @@ class Ledger(Section, frozen=True):
 
     url: str = ""
     event_days: Positive = 90
-    log_days: Positive = 90
 
 
 class Config(Section, frozen=True):

@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--account", help="name or id")
     parser.add_argument("--action", help='such as "tracking.set"')
     parser.add_argument("--subject")
+    parser.add_argument("--recipient", help="changes of suppressions of this address")
     parser.add_argument("--most", type=int, default=50, help="how many lines (default 50)")
     add_json(parser)
     parser.set_defaults(run=_list)
@@ -26,6 +27,7 @@ def _list(options: argparse.Namespace) -> None:
             "account": door.account(options.account),
             "action": options.action,
             "subject": options.subject,
+            "recipient": options.recipient,
         }
         found = door.pages("/audit", asked, most=options.most)
     table(options, found, "at actor action account subject")

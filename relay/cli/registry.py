@@ -27,6 +27,9 @@ COMMANDS: tuple[str, ...] = (
     "apikey",
     "audit",
     "stats",
+    "bounce",
+    "reply",
+    "rewrite",
 )
 
 

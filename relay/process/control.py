@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from aiohttp import web
@@ -20,12 +20,16 @@ from aiohttp import web
 from relay.config import Config
 from relay.control.publish import Publisher
 from relay.control.services import Services, start_services
+from relay.errors import StorageError
 from relay.layout import Layout
 from relay.ledger.engine import Ledger, LedgerBusyError, open_ledger
 from relay.ledger.fold import Folder
+from relay.ledger.upkeep import Retention, Upkeep
 from relay.link.hub import Hub
 from relay.mail.keyring import KeyRing
+from relay.process.judging import Judge
 from relay.process.life import Child
+from relay.process.measuring import Measuring
 from relay.process.together import running
 from relay.spool.protocol import Batch
 from relay.web.admin.app import build_admin_app
@@ -33,6 +37,8 @@ from relay.web.admin.app import build_admin_app
 _log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 20.0
+_TIDY_SECONDS = 5.0
+_PRUNE_SECONDS = 3600.0
 
 
 async def serve_control(config: Config, sockets: Mapping[str, socket.socket], child: Child) -> None:
@@ -42,7 +48,8 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
     keyring = KeyRing.load_or_create(layout.keyring)
     async with contextlib.AsyncExitStack() as stack:
         ledger = await _patiently(stack, config.ledger_url)
-        folder = Folder(ledger)
+        judge = Judge()
+        folder = Folder(ledger, judge)
         services = await start_services(ledger, keyring, config, layout)
         facts, feed = services.suppression_facts, services.suppression_feed
 
@@ -61,16 +68,34 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         feed.replaced = hub.suppressed
         feed.caught_up = lambda: _caught_up(hub, config.workers)
         services.workers = hub
+        services.metrics = Measuring(ledger, hub, config.node.name, config.workers)
         services.ready = partial(_whats_wrong, hub, publisher, config.workers)
         await hub.start()
         stack.push_async_callback(hub.stop)
         await _serve_admin(stack, services, config, layout, sockets["admin"])
-        async with running(feed.keep_written, lambda: feed.keep_expiring(services.changes)):
+        retention = Retention(events=config.ledger.event_days)
+        upkeep = Upkeep(ledger, retention, judge)
+        async with running(
+            lambda: _every(_TIDY_SECONDS, upkeep.tidy),
+            lambda: _every(_PRUNE_SECONDS, upkeep.prune),
+            feed.keep_written,
+            lambda: feed.keep_expiring(services.changes),
+        ):
             child.ready()
             await child.stopping.wait()
             _log.info("stopping")
         await hub.stop()
         await feed.finish()
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Do something again and again; a step that fails is logged and tried at its next turn."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except StorageError:
+            _log.exception("upkeep of the ledger failed; it is tried again")
 
 
 async def _whats_wrong(hub: Hub, publisher: Publisher, workers: int) -> Mapping[str, str]:

@@ -77,6 +77,7 @@ class Doors:
     counts: Counter[str] = field(default_factory=Counter)
     gate: Gate = field(init=False)
     inbound: InboundHandler = field(init=False)
+    submission: SubmissionHandler = field(init=False)
     _listeners: list[Listener] = field(default_factory=list)
     _serving: list[Door] = field(default_factory=list)
     _site: web.AppRunner | None = None
@@ -91,6 +92,7 @@ class Doors:
                 inflight=submission.max_inflight_bytes,
             )
         )
+        self.submission = SubmissionHandler(self._acceptance())
         self.inbound = InboundHandler(
             keyring=self.keyring,
             record=self.recorder.record,
@@ -161,7 +163,7 @@ class Doors:
     def _submission_door(self, context: ssl.SSLContext) -> Door:
         submission = self.config.submission
         return Door(
-            SubmissionHandler(self._acceptance()),
+            self.submission,
             options=SessionOptions(
                 hostname=self.config.node.hostname, auth_needs_tls=not submission.plain_auth
             ),
@@ -175,7 +177,7 @@ class Doors:
     def _plain_door(self) -> Door:
         """For allow-listed clients on a trusted network: no TLS, no login, no limit of messages."""
         return Door(
-            SubmissionHandler(self._acceptance()),
+            self.submission,
             options=SessionOptions(hostname=self.config.node.hostname, auth_offered=False),
             limits=self._limits(messages=_NO_LIMIT),
             authenticator=Logins(lambda: self.settings.current),

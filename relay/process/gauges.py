@@ -15,6 +15,8 @@ from relay.spool.local import LocalSpool
 from relay.spool.protocol import QueueKey
 from relay.suppressions import Suppressions
 
+_QUEUE_SECONDS = 2.0
+
 
 class Receiver:
     """The worker's side of `relay.link.uplink.Receiver`."""
@@ -35,6 +37,7 @@ class Receiver:
         self._dispatcher = dispatcher
         self._doors = doors
         self._recorder = recorder
+        self._queued: dict[str, float] = {}
         self._facts_until = 0  # every fact before this moment is in the ledger
         self._pause_changed = asyncio.Event()
         self._pause_changed.set()
@@ -78,6 +81,19 @@ class Receiver:
 
             await self._dispatcher.pause(paused)
 
+    async def watch_queue(self) -> None:
+        """Count what waits, every few seconds: cheap, but not for free."""
+        while True:
+            waiting = await self._spool.destinations()
+            oldest = [one.oldest for one in waiting if one.oldest]
+            self._queued = {
+                "queued_waiting": float(sum(one.waiting for one in waiting)),
+                "queued_claimed": float(sum(one.claimed for one in waiting)),
+                "queued_held": float(sum(one.held for one in waiting)),
+                "oldest_queued": float(min(oldest, default=0)),
+            }
+            await asyncio.sleep(_QUEUE_SECONDS)
+
     def gauges(self) -> dict[str, float]:
         """Give the worker's present state."""
         if not self._spool.outbox_bytes:
@@ -87,6 +103,7 @@ class Receiver:
             "connections": float(self._doors.sessions()),
             "inflight_bytes": float(self._doors.gate.inflight),
             "facts_until": float(self._facts_until),
+            **self._queued,
             "outbox_bytes": float(self._spool.outbox_bytes),
             "suppressions": float(len(self._suppressions)),
             "settings_version": float(self._settings.current.version),
@@ -99,4 +116,6 @@ class Receiver:
     def counters(self) -> dict[str, int]:
         """Give the worker's counters since it started."""
         inbound = {f"inbound_{name}": count for name, count in self._doors.inbound.counts.items()}
-        return {**self._doors.counts, **self._recorder.counts, **inbound}
+        submitted = self._doors.submission.counts.items()
+        submissions = {f"submissions_{name}": count for name, count in submitted}
+        return {**self._doors.counts, **self._recorder.counts, **inbound, **submissions}

@@ -8,6 +8,8 @@ from bounces.classify import classify
 from relay.clock import SECOND, now
 from relay.config import Config
 from relay.delivery.hello import Login
+from relay.delivery.mx.lookup import MxHosts
+from relay.delivery.mx.resolver import Resolver, ResolverSettings
 from relay.delivery.outgoing import Outcome
 from relay.delivery.pool import PoolLimits
 from relay.delivery.route import Route, Smarthost, Smarthosts, TlsLevel
@@ -55,7 +57,7 @@ class Sending:
         self._hash = recipient_hash
         self._smarthost = _smarthost(config)
         self._transport = Transport(
-            Smarthosts(),
+            Smarthosts() if self._smarthost else _mx_hosts(config),
             Opener(name=config.node.hostname),
             limits=PoolLimits(
                 idle_per_route=delivery.connections, messages=delivery.messages_per_connection
@@ -128,6 +130,17 @@ class Sending:
             if outcome.hosts_fault:
                 feedback = Feedback.UNREACHABLE
         self.dispatcher.finished(delivery, settlement, feedback)
+
+
+def _mx_hosts(config: Config) -> MxHosts:
+    delivery = config.delivery
+    return MxHosts(
+        resolver=Resolver(ResolverSettings(nameservers=delivery.nameservers)),
+        own_names=frozenset({config.node.hostname.lower()}),
+        own_addresses=frozenset(delivery.source_addresses),
+        allow_private=delivery.allow_private_hosts,
+        port=delivery.mx_port,
+    )
 
 
 def _smarthost(config: Config) -> Smarthost | None:

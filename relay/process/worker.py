@@ -103,7 +103,13 @@ async def serve_worker(
             receiver,
             worker_commands(spool, dispatcher, receiver),
         )
-        async with running(recorder.follow, uplink.run, dispatcher.run, receiver.watch_pauses):
+        async with running(
+            recorder.follow,
+            uplink.run,
+            dispatcher.run,
+            receiver.watch_pauses,
+            receiver.watch_queue,
+        ):
             await doors.open(sockets)
             _settle_memory()
             child.ready()

@@ -8,6 +8,7 @@ logs can be joined.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from relay.acceptance.accept import Acceptance
@@ -27,6 +28,7 @@ class SubmissionHandler:
     def __init__(self, acceptance: Acceptance) -> None:
         """Take where submissions go."""
         self._acceptance = acceptance
+        self.counts: Counter[str] = Counter()
 
     def handle_MAIL(
         self,
@@ -68,11 +70,15 @@ class SubmissionHandler:
         try:
             message = await self._acceptance.accept(submission)
         except RefusedError as refused:
+            self.counts["refused"] += 1
             return refused.reply
         except SpoolFullError as full:
+            self.counts["failed"] += 1
             return f"452 4.3.1 {_sentence(str(full))}"
         except StorageError:
+            self.counts["failed"] += 1
             return "451 4.3.0 The message could not be stored; try again later"
+        self.counts["accepted"] += 1
         return f"250 2.0.0 Accepted as {to_text(message.id)}"
 
 

@@ -1,0 +1,40 @@
+"""Who made a hit, by the rules of `tracking.machines`, in the form in which the fold asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metrics.events import Event, Kind
+from metrics.hits import Circumstances, Nature, Verdict
+from tracking import machines, platforms
+
+_KINDS = {Kind.OPENED: "open", Kind.CLICKED: "click"}
+
+
+class Judge:
+    """A `metrics.hits.Classifier`."""
+
+    def classify(self, around: Circumstances, hits: Sequence[Event]) -> Sequence[Verdict]:
+        """Judge each hit by itself and in the company of the delivery's other hits."""
+        known = [_hit(event, around) for event in hits]
+        verdicts = []
+        for at, hit in enumerate(known):
+            said = machines.classify(hit, known[:at] + known[at + 1 :])
+            platform = platforms.read(hit.user_agent)
+            verdicts.append(Verdict(Nature[said.kind.upper()], platform.system))
+        return verdicts
+
+
+def _hit(event: Event, around: Circumstances) -> machines.Hit:
+    seen = event.hit
+    return machines.Hit(
+        at=event.at,
+        kind=_KINDS[event.kind],
+        delivery=event.delivery,
+        link=seen.link if seen else 0,
+        method=seen.method if seen else "GET",
+        user_agent=seen.user_agent if seen else "",
+        address=seen.address if seen else "",
+        headers={"purpose": seen.purpose} if seen and seen.purpose else {},
+        sent_at=around.delivered_at or None,
+    )

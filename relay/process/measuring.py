@@ -1,0 +1,71 @@
+"""What control says to Prometheus: facts from the ledger, gauges and counters from the workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from metrics.prometheus import Sample, exposition
+from relay.ledger.engine import Ledger
+from relay.ledger.facts_total import facts_total
+from relay.link.hub import Hub, Peer
+
+_SUBMITTED = ("accepted", "refused", "failed")
+_STATES = ("waiting", "claimed", "held")
+
+
+class Measuring:
+    """Gives the text exposition."""
+
+    def __init__(self, ledger: Ledger, hub: Hub, node: str, workers: int) -> None:
+        """Take where numbers come from."""
+        self._ledger = ledger
+        self._hub = hub
+        self._node = node
+        self._workers = workers
+
+    async def __call__(self) -> bytes:
+        """Read everything now."""
+        return exposition(await facts_total(self._ledger), list(self._samples()))
+
+    def _samples(self) -> Iterator[Sample]:
+        yield Sample("waypost_info", (_version(), self._node), 1.0)
+        peers = self._hub.peers
+        for index in range(self._workers):
+            yield Sample("waypost_worker_up", (str(index),), float(index in peers))
+        for peer in peers.values():
+            yield from _of_worker(peer)
+        for state in _STATES:
+            yield Sample("waypost_queued", (state,), _sum(peers.values(), f"queued_{state}"))
+        oldest = [peer.gauges.get("oldest_queued", 0.0) for peer in peers.values()]
+        age = max((time.time() - at / 1e6 for at in oldest if at), default=0.0)
+        yield Sample("waypost_oldest_queued_seconds", (), max(age, 0.0))
+        yield Sample("waypost_connections", ("submission",), _sum(peers.values(), "connections"))
+        yield Sample("waypost_hits_lost_total", (), _count(peers.values(), "hits_unrecorded"))
+        for result in _SUBMITTED:
+            total = _count(peers.values(), f"submissions_{result}")
+            yield Sample("waypost_submissions_total", (result,), total)
+
+
+def _of_worker(peer: Peer) -> Iterator[Sample]:
+    worker = (str(peer.worker),)
+    yield Sample("waypost_outbox_bytes", worker, peer.gauges.get("outbox_bytes", 0.0))
+    until = peer.gauges.get("facts_until", 0.0)
+    lag = time.time() - until / 1e6 if until else 0.0
+    yield Sample("waypost_outbox_lag_seconds", worker, max(lag, 0.0))
+
+
+def _sum(peers: Iterable[Peer], name: str) -> float:
+    return sum(peer.gauges.get(name, 0.0) for peer in peers)
+
+
+def _count(peers: Iterable[Peer], name: str) -> float:
+    return float(sum(peer.counters.get(name, 0) for peer in peers))
+
+
+def _version() -> str:
+    try:
+        return version("waypost")
+    except PackageNotFoundError:  # run from a checkout
+        return "checkout"
