@@ -19,9 +19,9 @@ from metrics.events import Event, Kind
 from metrics.fate import HARD, IGNORED, NUMBER, SOFT, Fate
 from metrics.hits import Verdict
 from metrics.intervals import HOUR
-from metrics.measures import WIDTH
-from metrics.sheet import Sheet
+from metrics.sheet import Cell, Sheet
 
+Quarters = dict[int, Cell]
 _DELIVERED, _BOUNCED, _FAILED = (
     NUMBER[Kind.DELIVERED],
     NUMBER[Kind.BOUNCED],
@@ -35,6 +35,14 @@ _GIVEN_UP = {
     _EXCLUDED: (m.EXCLUDED, names.EXCLUSION),
     _REJECTED: (m.REJECTED, names.REJECTION),
 }
+_COUNTED_EACH = {
+    Kind.DEFERRED: m.DEFERRED,
+    Kind.UNSUBSCRIBED: m.UNSUBSCRIBES,
+    Kind.COMPLAINED: m.COMPLAINTS,
+    Kind.AUTOREPLIED: m.AUTOREPLIES,
+}
+_SIGHTED_EACH = frozenset({m.UNSUBSCRIBES, m.COMPLAINTS})
+_HIT_MEASURES = {Kind.OPENED: (m.OPENS, m.OPENS_HUMAN), Kind.CLICKED: (m.CLICKS, m.CLICKS_HUMAN)}
 _FIRSTS = (
     m.DEFERRED_MESSAGES,
     m.OPENED,
@@ -70,11 +78,11 @@ def count_fate(sheet: Sheet, fate: Fate, sign: int) -> None:
     """Add (or with sign -1 take back) what a delivery counts as a message."""
     if not fate.mailing:
         return
-    _count_intake(sheet, fate, sign)
-    _count_outcome(sheet, fate, sign)
-    for at, measure in zip(_firsts(fate), _FIRSTS, strict=True):
-        if at:
-            _count(sheet, fate, at, measure, sign)
+    place = _place(sheet, fate)
+    _count_intake(sheet, place, fate, sign)
+    _count_outcome(sheet, place, fate, sign)
+    if any(firsts := _firsts(fate)):
+        _count_firsts(place, firsts, sign)
 
 
 def count_change(sheet: Sheet, before: Fate, after: Fate) -> None:
@@ -82,53 +90,56 @@ def count_change(sheet: Sheet, before: Fate, after: Fate) -> None:
     if not before.mailing:
         count_fate(sheet, after, +1)
         return
+    place = _place(sheet, after)
     if _intake(before) != _intake(after):
-        _count_intake(sheet, before, -1)
-        _count_intake(sheet, after, +1)
+        _count_intake(sheet, place, before, -1)
+        _count_intake(sheet, place, after, +1)
     if _outcome(before) != _outcome(after):
-        _count_outcome(sheet, before, -1)
-        _count_outcome(sheet, after, +1)
-    for was, is_, measure in zip(_firsts(before), _firsts(after), _FIRSTS, strict=True):
-        if was != is_:
-            if was:
-                _count(sheet, before, was, measure, -1)
-            if is_:
-                _count(sheet, after, is_, measure, +1)
+        _count_outcome(sheet, place, before, -1)
+        _count_outcome(sheet, place, after, +1)
+    if (was := _firsts(before)) != (is_now := _firsts(after)):
+        _count_firsts(place, was, -1)
+        _count_firsts(place, is_now, +1)
 
 
-def _count_intake(sheet: Sheet, fate: Fate, sign: int) -> None:
+def _count_firsts(place: Quarters, firsts: tuple[int, ...], sign: int) -> None:
+    for at, measure in zip(firsts, _FIRSTS, strict=True):
+        if at:
+            _count(place, at, measure, sign)
+
+
+def _count_intake(sheet: Sheet, place: Quarters, fate: Fate, sign: int) -> None:
     if fate.requested_at:
-        _count(sheet, fate, fate.requested_at, m.REQUESTED, sign)
+        _count(place, fate.requested_at, m.REQUESTED, sign)
         _sight(sheet, fate, fate.requested_at, m.REQUESTED, sign)
     if fate.accepted_at:
-        _count(sheet, fate, fate.accepted_at, m.ACCEPTED, sign)
+        _count(place, fate.accepted_at, m.ACCEPTED, sign)
 
 
-def _count_outcome(sheet: Sheet, fate: Fate, sign: int) -> None:
+def _count_outcome(sheet: Sheet, place: Quarters, fate: Fate, sign: int) -> None:
     if fate.final:
-        _count_final(sheet, fate, sign)
+        _count_final(sheet, place, fate, sign)
     if fate.later_at:
-        _count_later(sheet, fate, sign)
+        _count_later(sheet, place, fate, sign)
 
 
-def _count_final(sheet: Sheet, fate: Fate, sign: int) -> None:
+def _count_final(sheet: Sheet, place: Quarters, fate: Fate, sign: int) -> None:
     at = fate.final_at
     if fate.final == _DELIVERED:
-        _count(sheet, fate, at, m.SENT, sign)
+        _count(place, at, m.SENT, sign)
         if not _corrected(fate):
-            _count(sheet, fate, at, m.DELIVERED, sign)
+            _count(place, at, m.DELIVERED, sign)
             _sight(sheet, fate, at, m.DELIVERED, sign)
         key = (at // 3_600_000_000 * HOUR, fate.mailing, bucket_of(fate.took_ms))
         sheet.durations[key] = sheet.durations.get(key, 0) + sign
-    elif fate.final == _BOUNCED:
-        measure = _AT_DELIVERY.get(fate.category, m.BOUNCED_IGNORED)
-        _count(sheet, fate, at, m.SENT, sign)
-        _count(sheet, fate, at, measure, sign)
-        sheet.facet(names.BOUNCE, at, fate.mailing, fate.reason, measure, sign)
+        return
+    if fate.final == _BOUNCED:
+        measure, facet = _AT_DELIVERY.get(fate.category, m.BOUNCED_IGNORED), names.BOUNCE
+        _count(place, at, m.SENT, sign)
     else:
         measure, facet = _GIVEN_UP[fate.final]
-        _count(sheet, fate, at, measure, sign)
-        sheet.facet(facet, at, fate.mailing, fate.reason, measure, sign)
+    _count(place, at, measure, sign)
+    sheet.facet(facet, at, fate.mailing, fate.reason, measure, sign)
 
 
 def _corrected(fate: Fate) -> bool:
@@ -136,7 +147,7 @@ def _corrected(fate: Fate) -> bool:
     return fate.later_at != 0 and fate.later_category != IGNORED
 
 
-def _count_later(sheet: Sheet, fate: Fate, sign: int) -> None:
+def _count_later(sheet: Sheet, place: Quarters, fate: Fate, sign: int) -> None:
     """Count a bounce by mail, unless the remote had refused the delivery already."""
     if fate.final == _BOUNCED:
         return
@@ -144,7 +155,7 @@ def _count_later(sheet: Sheet, fate: Fate, sign: int) -> None:
     corrects = fate.final == _DELIVERED and _corrected(fate)
     at = fate.final_at if corrects else fate.later_at
     measure = _LATER[fate.later_category]
-    _count(sheet, fate, at, measure, sign)
+    _count(place, at, measure, sign)
     sheet.facet(names.BOUNCE, at, fate.mailing, fate.later_reason, measure, sign)
 
 
@@ -152,29 +163,21 @@ def count_event(sheet: Sheet, fate: Fate, event: Event, verdict: Verdict | None,
     """Add (or take back) what an event counts as an event; `verdict` for hits only."""
     if not fate.mailing:
         return
-    kind, at = event.kind, event.at
-    if kind is Kind.DEFERRED:
-        _count(sheet, fate, at, m.DEFERRED, sign)
-    elif kind is Kind.OPENED and verdict:
-        _count_hit(sheet, fate, event, verdict, (m.OPENS, m.OPENS_HUMAN), sign)
-    elif kind is Kind.CLICKED and verdict:
-        _count_hit(sheet, fate, event, verdict, (m.CLICKS, m.CLICKS_HUMAN), sign)
-    elif kind is Kind.UNSUBSCRIBED:
-        _count(sheet, fate, at, m.UNSUBSCRIBES, sign)
-        _sight(sheet, fate, at, m.UNSUBSCRIBES, sign)
-    elif kind is Kind.COMPLAINED:
-        _count(sheet, fate, at, m.COMPLAINTS, sign)
-        _sight(sheet, fate, at, m.COMPLAINTS, sign)
-    elif kind is Kind.AUTOREPLIED:
-        _count(sheet, fate, at, m.AUTOREPLIES, sign)
+    if verdict is not None:
+        _count_hit(sheet, fate, event, verdict, sign)
+        return
+    measure = _COUNTED_EACH.get(event.kind)
+    if measure is not None:
+        _count(_place(sheet, fate), event.at, measure, sign)
+        if measure in _SIGHTED_EACH:
+            _sight(sheet, fate, event.at, measure, sign)
 
 
-def _count_hit(
-    sheet: Sheet, fate: Fate, event: Event, verdict: Verdict, pair: tuple[int, int], sign: int
-) -> None:
-    at = event.at
+def _count_hit(sheet: Sheet, fate: Fate, event: Event, verdict: Verdict, sign: int) -> None:
+    at, place = event.at, _place(sheet, fate)
+    pair = _HIT_MEASURES[event.kind]
     for measure in pair if verdict.human else pair[:1]:
-        _count(sheet, fate, at, measure, sign)
+        _count(place, at, measure, sign)
         _sight(sheet, fate, at, measure, sign)
         sheet.facet(names.PLATFORM, at, fate.mailing, verdict.platform, measure, sign)
         sheet.facet(names.NATURE, at, fate.mailing, verdict.nature.label, measure, sign)
@@ -182,12 +185,17 @@ def _count_hit(
             sheet.facet(names.LINK, at, fate.mailing, event.hit.url, measure, sign)
 
 
-def _count(sheet: Sheet, fate: Fate, at: int, measure: int, sign: int) -> None:
-    key = (at // 900_000_000, fate.mailing, fate.recipient_domain, fate.provider, fate.tags)
-    cell = sheet.places.get(key)
+def _place(sheet: Sheet, fate: Fate) -> Quarters:
+    return sheet.place(fate.mailing, fate.recipient_domain, fate.provider, fate.tags)
+
+
+def _count(place: Quarters, at: int, measure: int, sign: int) -> None:
+    quarter = at // 900_000_000
+    cell = place.get(quarter)
     if cell is None:
-        cell = sheet.places[key] = [0] * WIDTH
-    cell[measure] += sign
+        place[quarter] = {measure: sign}
+    else:
+        cell[measure] = cell.get(measure, 0) + sign
 
 
 def _sight(sheet: Sheet, fate: Fate, at: int, measure: int, sign: int) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from metrics.intervals import DAY, QUARTER
-from metrics.measures import WIDTH
 
+Place = tuple[int, str, str, str]
 K = TypeVar("K", bound=Hashable)
-Cell = list[int]
+Cell = dict[int, int]
+"""Sums by measure; what is not there is zero."""
 
 DOMAIN, PROVIDER, TAG = "recipient_domain", "provider", "tag"
 BOUNCE, ERROR = "bounce_reason", "error_reason"
@@ -40,9 +41,10 @@ OTHER = "other"
 
 @dataclass(slots=True)
 class Sheet:
-    """Sums by cell. `places` is keyed (quarter, mailing, recipient domain, provider, tags)."""
+    """Sums by cell. `places` holds, by (mailing, recipient domain, provider, tags), the cells of
+    each quarter of an hour (its number since the epoch)."""
 
-    places: dict[tuple[int, int, str, str, str], Cell] = field(default_factory=dict)
+    places: dict[Place, dict[int, Cell]] = field(default_factory=dict)
     facets: dict[tuple[str, int, int, str], Cell] = field(default_factory=dict)
     durations: dict[tuple[int, int, int], int] = field(default_factory=dict)
     seen: dict[tuple[int, int, int, str, int], int] = field(default_factory=dict)
@@ -53,8 +55,17 @@ class Sheet:
         key = (facet, at // 86_400_000_000 * DAY, mailing, value)
         cell = self.facets.get(key)
         if cell is None:
-            cell = self.facets[key] = [0] * WIDTH
-        cell[measure] += n
+            self.facets[key] = {measure: n}
+        else:
+            cell[measure] = cell.get(measure, 0) + n
+
+    def place(self, mailing: int, domain: str, provider: str, tags: str) -> dict[int, Cell]:
+        """Give the cells of a place by quarter, to be added to."""
+        key = (mailing, domain, provider, tags)
+        known = self.places.get(key)
+        if known is None:
+            known = self.places[key] = {}
+        return known
 
     def counter(self, name: str, sending_domain: str, label: str, n: int = 1) -> None:
         """Add to a first-fact counter."""
@@ -64,21 +75,22 @@ class Sheet:
     def time_cells(self) -> dict[tuple[int, int], Cell]:
         """Give the cells of cube 1 by (quarter in seconds, mailing)."""
         found: dict[tuple[int, int], Cell] = {}
-        for (quarter, mailing, *_), cell in self.places.items():
-            _add(found, (quarter * QUARTER, mailing), cell)
+        for (mailing, *_), quarters in self.places.items():
+            for quarter, cell in quarters.items():
+                add_cell(found, (quarter * QUARTER, mailing), cell)
         return found
 
     def facet_cells(self) -> dict[tuple[str, int, int, str], Cell]:
         """Give the cells of cubes 2 and 3 by (facet, day in seconds, mailing, value)."""
         found = {key: cell.copy() for key, cell in self.facets.items()}
-        for (quarter, mailing, domain, provider, tags), cell in self.places.items():
-            day = quarter * QUARTER // DAY * DAY
-            _add(found, (DOMAIN, day, mailing, domain), cell)
-            if provider:
-                _add(found, (PROVIDER, day, mailing, provider), cell)
-            if tags:
-                for tag in tags.split("\n"):
-                    _add(found, (TAG, day, mailing, tag), cell)
+        for (mailing, domain, provider, tags), quarters in self.places.items():
+            for quarter, cell in quarters.items():
+                day = quarter * QUARTER // DAY * DAY
+                add_cell(found, (DOMAIN, day, mailing, domain), cell)
+                if provider:
+                    add_cell(found, (PROVIDER, day, mailing, provider), cell)
+                for tag in tags.split("\n") if tags else ():
+                    add_cell(found, (TAG, day, mailing, tag), cell)
         return found
 
 
@@ -86,13 +98,15 @@ def coarser(cells: dict[tuple[int, int], Cell], width: int) -> dict[tuple[int, i
     """Sum cells of cube 1 up to starts that are multiples of `width` seconds."""
     found: dict[tuple[int, int], Cell] = {}
     for (start, mailing), cell in cells.items():
-        _add(found, (start // width * width, mailing), cell)
+        add_cell(found, (start // width * width, mailing), cell)
     return found
 
 
-def _add(cells: dict[K, Cell], key: K, cell: Cell) -> None:
+def add_cell(cells: dict[K, Cell], key: K, cell: Cell) -> None:
+    """Add a cell to the one with the same key; the one given is not changed."""
     known = cells.get(key)
     if known is None:
         cells[key] = cell.copy()
-    else:
-        cells[key] = [a + b for a, b in zip(known, cell, strict=True)]
+        return
+    for measure, n in cell.items():
+        known[measure] = known.get(measure, 0) + n

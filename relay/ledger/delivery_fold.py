@@ -75,7 +75,10 @@ class DeliveryFold:
                 uncounted = known.earlier
                 mailing = self._open(fate, opener)
         events = [fact.event for fact in facts]
-        if crowded:
+        verdicts: Sequence[Verdict | None]
+        if not known.earlier and not any(event.kind in HITS for event in events):
+            verdicts = [None] * len(events)
+        elif crowded:
             verdicts = [self._alone(fate, event) for event in events]
             _note_people(fate, [(e, v) for e, v in zip(events, verdicts, strict=True) if v])
         else:
@@ -153,8 +156,6 @@ class DeliveryFold:
         """
         new = [event for event in events if event.kind in HITS]
         old = [stored for stored in earlier if stored.event.kind in HITS]
-        if not new and not old:
-            return [None] * len(events)
         if not fate.mailing:
             return [_PARKED if event.kind in HITS else None for event in events]
         together = [*(stored.event for stored in old), *new]

@@ -129,7 +129,7 @@ class Folder:
         if late.places:
             post(connection, late)
             carry(connection, late, horizon.checkable_from)
-        return frozenset(key[1] for key in sheet.places)
+        return frozenset(mailing for mailing, *_ in sheet.places)
 
     def _shunt(self, connection: Connection, spool: str, shunted: Sequence[Shunted]) -> None:
         at = self._clock()

@@ -9,6 +9,7 @@ producer's bug.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -70,8 +71,8 @@ def _checked(event: Event) -> Event:
     joined = "".join(_texts_of(event))
     if len(joined) > _LONGEST or "\0" in joined:
         event = _with_clean_texts(event)
-    if event.tags:
-        event = _with_clean_tags(event)
+    if event.tags and (tags := _clean_tags(event.tags)) != event.tags:
+        event = replace(event, tags=tags)
     hit = event.hit
     if hit is not None and (len(hit.url) > _LONGEST or "\0" in hit.url):
         return replace(event, hit=replace(hit, url=_text(hit.url)))
@@ -87,16 +88,10 @@ def _with_clean_texts(event: Event) -> Event:
     return replace(event, **changes) if changes else event
 
 
-def _with_clean_tags(event: Event) -> Event:
+@lru_cache(4096)
+def _clean_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     """Take out empty and repeated tags and line ends: a row keeps its tags one per line."""
-    tags = event.tags
-    joined = "".join(tags)
-    plain = "\n" not in joined and "\0" not in joined and len(joined) <= _LONGEST
-    if plain and all(tags) and len(set(tags)) == len(tags):
-        return event
-    return replace(
-        event, tags=tuple(dict.fromkeys(_text(tag.replace("\n", " ")) for tag in tags if tag))
-    )
+    return tuple(dict.fromkeys(_text(tag.replace("\n", " ")) for tag in tags if tag))
 
 
 def _text(value: str) -> str:

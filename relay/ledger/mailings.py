@@ -84,12 +84,12 @@ class Mailings:
         known = self._by_key.get(key) or self._load_key(connection, key)
         if known is None:
             return self._make(connection, key, event.sending_domain_id, hash_)
-        learned = known._replace(
-            sending_domain_id=event.sending_domain_id or known.sending_domain_id,
-            campaign_hash=hash_ or known.campaign_hash,
-        )
-        if learned != known:
-            self._update(connection, learned)
+        domain_id = event.sending_domain_id or known.sending_domain_id
+        hash_ = hash_ or known.campaign_hash
+        if domain_id == known.sending_domain_id and hash_ == known.campaign_hash:
+            return known
+        learned = known._replace(sending_domain_id=domain_id, campaign_hash=hash_)
+        self._update(connection, learned)
         return learned
 
     def learn_hash(self, connection: Connection, known: Mailing, event: Event) -> None:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from itertools import compress
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
 
 from metrics.intervals import DAY, HOUR
-from metrics.measures import NAMES, WIDTH
+from metrics.measures import NAMES
 from metrics.sheet import Cell, Sheet, coarser
 from relay.ledger import sealing, tables
 from relay.ledger.statements import Row, add_up, insert, run_many
@@ -22,8 +20,7 @@ from relay.ledger.statements import Row, add_up, insert, run_many
 K = TypeVar("K", bound=tuple[Any, ...])
 TIME_KEYS = ("start", "mailing")
 FACET_KEYS = ("facet", "start", "mailing", "value")
-_COLUMNS = tuple(range(WIDTH))
-_WORTH_A_STATEMENT = 16  # rows of one shape; fewer go with the full width
+_WORTH_A_STATEMENT = 16  # rows of one shape; fewer go together, with zeros
 _DURATIONS = add_up(tables.durations, ["start", "mailing", "bucket"], ["count"])
 _COUNTERS = add_up(tables.counters, ["name", "sending_domain", "label"], ["value"])
 _SIGHTINGS = insert(
@@ -66,23 +63,33 @@ def add_cells(
 ) -> None:
     """Add cells to a cube, naming only the columns that are not zero.
 
-    Most cells of a fold have the same few: naming all would triple the cost of a cell.
+    Most cells of a fold have the same few: naming all would triple the cost of a cell. Keys go in
+    order, so that neighbours in the table are written together.
     """
     shapes: dict[tuple[int, ...], list[Row]] = {}
     for key in sorted(cells):
         cell = cells[key]
-        shape = tuple(compress(_COLUMNS, cell))
+        shape = tuple(sorted([measure for measure, n in cell.items() if n]))
         if shape:
-            shapes.setdefault(shape, []).append((*key, *cell))
-    wide: list[Row] = []
-    ahead = len(keys)
+            shapes.setdefault(shape, []).append((*key, *[cell[measure] for measure in shape]))
+    rare: list[tuple[tuple[int, ...], Row]] = []
     for shape, rows in shapes.items():
         if len(rows) < _WORTH_A_STATEMENT:
-            wide += rows
-            continue
-        pick = itemgetter(*range(ahead), *(ahead + column for column in shape))
-        run_many(connection, _adding(table, keys, shape), list(map(pick, rows)))
-    run_many(connection, _adding(table, keys, _COLUMNS), wide)
+            rare += [(shape, row) for row in rows]
+        else:
+            run_many(connection, _adding(table, keys, shape), rows)
+    columns = tuple(sorted({measure for shape, _ in rare for measure in shape}))
+    run_many(
+        connection,
+        _adding(table, keys, columns),
+        [_widened(row, len(keys), shape, columns) for shape, row in rare],
+    )
+
+
+def _widened(row: Row, ahead: int, shape: tuple[int, ...], columns: tuple[int, ...]) -> Row:
+    """Give a row of few measures the columns of many."""
+    have = dict(zip(shape, row[ahead:], strict=True))
+    return (*row[:ahead], *[have.get(column, 0) for column in columns])
 
 
 @lru_cache(256)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, delete, exists, select
 
 from metrics.intervals import DAY
-from metrics.measures import INDEX, NAMES
-from metrics.sheet import OTHER, Cell
+from metrics.measures import INDEX, NAMES, WIDTH
+from metrics.sheet import OTHER, Cell, add_cell
 from relay.ledger import tables
 from relay.ledger.statements import add_up, run_many
 
@@ -34,8 +34,7 @@ def resolve(connection: Connection, cells: FacetCells) -> FacetCells:
             connection, facet, start, accounts[mailing], value
         )
         key = (facet, start, mailing, value if kept else OTHER)
-        known = found.get(key)
-        found[key] = cell if known is None else [a + b for a, b in zip(known, cell, strict=True)]
+        add_cell(found, key, cell)
     return found
 
 
@@ -108,10 +107,7 @@ def _seal_day(connection: Connection, facet: str, start: int, account: int) -> i
     put_away: dict[int, Cell] = {}
     for mailing, value, *cell in rows:
         if value not in kept:
-            known = put_away.get(mailing)
-            put_away[mailing] = (
-                cell if known is None else [a + b for a, b in zip(known, cell, strict=True)]
-            )
+            add_cell(put_away, mailing, dict(enumerate(cell)))
             connection.execute(
                 delete(tables.facets).where(
                     f.facet == facet, f.start == start, f.mailing == mailing, f.value == value
@@ -126,5 +122,8 @@ def _add_other(connection: Connection, facet: str, start: int, cells: dict[int, 
     run_many(
         connection,
         statement,
-        [(facet, start, mailing, OTHER, *cell) for mailing, cell in sorted(cells.items())],
+        [
+            (facet, start, mailing, OTHER, *[cell[measure] for measure in range(WIDTH)])
+            for mailing, cell in sorted(cells.items())
+        ],
     )

@@ -21,8 +21,8 @@ from metrics.events import Kind
 from metrics.fate import OPENING, Fate, merge
 from metrics.hits import Nature, Verdict
 from metrics.intervals import DAY, HOUR
-from metrics.measures import NAMES, WIDTH
-from metrics.sheet import Cell, Sheet, coarser
+from metrics.measures import NAMES
+from metrics.sheet import Cell, Sheet, add_cell, coarser
 from relay.ledger import sealing, tables
 from relay.ledger.engine import Ledger
 from relay.ledger.horizon import load_horizon
@@ -181,17 +181,13 @@ def _expected(
     """Give what the cubes should hold: the sheet and what pruned deliveries carried."""
     times, facets = sheet.time_cells(), sheet.facet_cells()
     carried = tables.carried
-    for facet, start, mailing, value, *cell in connection.execute(select(*carried.c)):
+    for facet, start, mailing, value, *numbers in connection.execute(select(*carried.c)):
+        cell = dict(enumerate(numbers))
         if facet:
-            _add(facets, (facet, start, mailing, value), cell)
+            add_cell(facets, (facet, start, mailing, value), cell)
         else:
-            _add(times, (start, mailing), cell)
+            add_cell(times, (start, mailing), cell)
     return times, sealing.resolve(connection, facets)
-
-
-def _add(cells: dict[Any, Cell], key: Any, cell: Cell) -> None:
-    known = cells.get(key, [0] * WIDTH)
-    cells[key] = [a + b for a, b in zip(known, cell, strict=True)]
 
 
 def _compare(
@@ -203,27 +199,25 @@ def _compare(
 ) -> list[str]:
     wrong = []
     columns = [table.c[name] for name in (*keys, *NAMES)]
-    left = {key: cell for key, cell in expected.items() if any(cell)}
+    left = {key: cell for key, cell in expected.items() if any(cell.values())}
     for row in connection.execute(select(*columns)):
-        key, have = tuple(row[: len(keys)]), list(row[len(keys) :])
+        key, have = tuple(row[: len(keys)]), dict(enumerate(row[len(keys) :]))
         named = dict(zip(keys, key, strict=True))
         if named["start"] >= since:
-            wrong += _cell_differences(table.name, named, have, left.pop(key, [0] * WIDTH))
+            wrong += _cell_differences(table.name, named, have, left.pop(key, {}))
     for key, cell in left.items():
         named = dict(zip(keys, key, strict=True))
         if named["start"] >= since:
-            wrong += _cell_differences(table.name, named, [0] * WIDTH, cell)
+            wrong += _cell_differences(table.name, named, {}, cell)
     return wrong
 
 
 def _cell_differences(cube: str, named: dict[str, Any], have: Cell, should: Cell) -> list[str]:
-    if have == should:
-        return []
     where = " ".join(f"{name}={value}" for name, value in named.items())
     return [
-        f"{cube} {where}: {name} is {a}, events say {b}"
-        for name, a, b in zip(NAMES, have, should, strict=True)
-        if a != b
+        f"{cube} {where}: {name} is {have.get(number, 0)}, events say {should.get(number, 0)}"
+        for number, name in enumerate(NAMES)
+        if have.get(number, 0) != should.get(number, 0)
     ]
 
 
