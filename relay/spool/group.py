@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from relay.errors import StorageError
 from relay.message import Delivery, Disposition, Settlement, State
 from relay.spool import record
 from relay.spool.database import Database, Row
@@ -20,7 +21,7 @@ from relay.spool.segments import Segments
 from relay.spool.work import Accepting, Work
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Delivery).decode
+_decode = msgspec.msgpack.Decoder(Delivery).decode
 replace = msgspec.structs.replace
 
 INSERT_CLAIMED = "INSERT INTO claimed (id, message, body)"
@@ -309,6 +310,14 @@ def settled(settlement: Settlement, delivery: Delivery) -> Delivery:
         last_reply=settlement.last_reply,
         ambiguous=settlement.ambiguous,
     )
+
+
+def decode(body: bytes) -> Delivery:
+    """Read a stored delivery; raises StorageError where it is damaged."""
+    try:
+        return _decode(body)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise StorageError(f"a stored delivery is damaged: {error}") from error
 
 
 def read_place(database: Database, message: int) -> Place | None:
