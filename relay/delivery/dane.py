@@ -14,9 +14,22 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
 
 from relay.delivery.route import TlsaRecord
+
+# Issuers must be proper authorities; the server's own certificate often comes from a private one
+# that knows little of the web's rules, so of it only a name is asked.
+_ISSUERS = ExtensionPolicy.webpki_defaults_ca()
+_SERVERS = ExtensionPolicy.permit_all().require_present(
+    x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
+)
 
 TRUST_ANCHOR = 2
 END_ENTITY = 3
@@ -73,6 +86,7 @@ def _anchored(record: TlsaRecord, chain: Sequence[bytes], name: str, at: datetim
         between = [x509.load_der_x509_certificate(der) for der in chain[1:]]
         store = Store([x509.load_der_x509_certificate(der) for der in anchors])
         policy = PolicyBuilder().store(store).time(at or datetime.now(UTC))
+        policy = policy.extension_policies(ca_policy=_ISSUERS, ee_policy=_SERVERS)
         policy.build_server_verifier(x509.DNSName(name.rstrip("."))).verify(own, between)
     except (ValueError, VerificationError):  # no anchor found, unreadable, or no path
         return False

@@ -43,6 +43,7 @@ class FakeDns:
         self.port = 0
         self.asked: Counter[tuple[str, str]] = Counter()
         self.silent = False  # answers nobody while set
+        self.broken_names: set[str] = set()  # answered with SERVFAIL, as bogus DNSSEC is
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
 
@@ -97,7 +98,7 @@ class FakeDns:
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         for label, code in (("servfail", dns.rcode.SERVFAIL), ("refused", dns.rcode.REFUSED)):
-            if label in labels:
+            if label in labels or (label == "servfail" and name in self.broken_names):
                 response.set_rcode(code)
                 return response
         owner = query.question[0].name
