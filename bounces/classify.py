@@ -24,7 +24,7 @@ _CODE = re.compile(
     r"(?<![\d.\w-])(4[2-5]\d|5[0-7]\d)(?![ -](?:bytes|octets|kb|lines|messages|seconds|hours))"
     r"(?:[ -]|$|(?=[,.:;)\]'\"]))"
 )
-_ADDRESS = re.compile(r"<?[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w.-]{1,255}>?")
+_ADDRESS = re.compile(r"<?[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){0,10}>?")
 _SPACE = re.compile(r"\s+")
 
 # What the enhanced code alone says (RFC 3463, RFC 5248), where no rule knew the text.
@@ -58,6 +58,7 @@ _BY_ENHANCED: Final[dict[str, tuple[str, str]]] = {
     "4.5": ("system", "systemerror"),
     "4.6": ("network", "networkerror"),
     "4.7": ("network", "expired"),
+    "5.0": ("other", "undefined"),
     "5.3": ("throttled", "ratelimited"),
     "7.0": ("policy", "policyviolation"),
     "7.1": ("policy", "policyviolation"),

@@ -137,19 +137,25 @@ def _recipients(mail: Mail, said: Fields, copied: Fields) -> list[str]:
     told = [
         addresses.find(fields.get("x-hmxmroriginalrecipient")) for fields in (mail.fields, copied)
     ]
-    to = _visible(addresses.find_all(copied.get("to")))
+    to = addresses.find_all(copied.get("to"))
     delivered = [addresses.find(copied.get(name)) for name in _DELIVERED_TO]
     received = [found[1] for v in copied.all("received") if (found := _RECEIVED_FOR.search(v))]
     for candidates in (told, to if len(to) == 1 else [], delivered, received, to):
         kept = _visible(candidates)
         if kept:
             return kept[:1]
-    return [address for address in named if address][:1]  # hidden: as the report writes it
+    hidden = (*named, *told, *to, *delivered)
+    return [address for address in hidden if address][:1]  # as the report writes it
+
+
+def hides(recipient: str) -> bool:
+    """Tell whether an address is what reporters write in place of one (`redacted@isp.test`)."""
+    return not recipient or _REDACTED.match(recipient) is not None
 
 
 def _visible(found: list[str]) -> list[str]:
     seen: dict[str, str] = {}
     for address in found:
-        if address and not _REDACTED.match(address):
+        if not hides(address):
             seen.setdefault(address.lower(), address)
     return list(seen.values())

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bounces import verp
-from bounces.feedback import SUPPRESSING
+from bounces.feedback import SUPPRESSING, hides
 from bounces.report import Category, Kind, Record, Report
 from bounces.verp import ForgedAddressError, ReturnAddress, ReturnKind
 from relay.mail.keyring import KeyRing
@@ -150,7 +150,7 @@ def _record_of(report: Report, recipient: str) -> tuple[Record | None, bool]:
     for record in report.records:
         if wanted and wanted in (record.recipient.lower(), record.original_recipient.lower()):
             return record, False
-    named = any(record.recipient for record in report.records)
+    named = any(not hides(record.recipient) for record in report.records)
     return report.records[0], bool(wanted and named)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from bounces import addresses
 from bounces.report import MAX_RECORDS
-from bounces.shapes import ASIDE, DIALOGUE, DIVIDER, LABELLED, LEADING, OFFICES, SENTENCE
+from bounces.shapes import ASIDE, DAEMONS, DIALOGUE, DIVIDER, LABELLED, LEADING, OFFICES, SENTENCE
 
 MAX_ABOUT: Final = 1500  # characters kept as what is said about one recipient
 
@@ -63,7 +63,7 @@ def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
     for number, match in enumerate(found):
         address = addresses.clean(match["a"])
         key = address.lower()
-        if (key in hidden or OFFICES.match(key)) and match not in marked:
+        if (key in hidden or DAEMONS.match(key)) and match not in marked:
             continue
         end = found[number + 1].start() if number + 1 < len(found) else len(text)
         about = _block(text, match.end(), end)

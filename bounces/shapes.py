@@ -67,13 +67,16 @@ ASIDE = re.compile(
 )
 """The address a failed one was made from: `(expanded from: <ann@inbox.test>)`."""
 
+DAEMONS = re.compile(r"^(?:postmaster|mailer-daemon|abuse)@", re.IGNORECASE)
+"""Addresses that a notice names as its own, also at the beginning of a line."""
+
 OFFICES = re.compile(
     r"^(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|admin(?:istrator)?|webmaster"
     r"|hostmaster|info|contact|noc|root|tobr|feedback|unblock\w*|removal|delist\w*|security"
     r"|spam\w*)@",
     re.IGNORECASE,
 )
-"""Addresses that notices give for complaints about the notice."""
+"""Addresses that sentences give for help, or for complaints about the notice."""
 
 DIVIDER = re.compile(r"^[ \t]*[-=*_]{3,}", re.MULTILINE)
 """A line of dashes: what was said about a recipient ends there."""

@@ -17,9 +17,9 @@ def lines(out: io.BytesIO) -> list[dict[str, object]]:
 def test_bounce_read_prints_a_line_per_mail() -> None:
     """With the keys of the contract, in order."""
     out = io.BytesIO()
-    names = [str(MAILS / "postfix-unknown.eml"), str(MAILS / "arf-redacted.eml")]
+    names = [str(MAILS / "postfix-unknown.eml"), str(MAILS / "hidden-recipient.eml")]
     assert read_files(names, out) == 0
-    bounce, complaint = lines(out)
+    bounce, silent = lines(out)
     assert bounce["file"] == names[0]
     assert bounce["kind"] == "bounce"
     records = bounce["records"]
@@ -36,7 +36,7 @@ def test_bounce_read_prints_a_line_per_mail() -> None:
         "original_message_id": "n1@shop.test",
     }
     assert {key: record[key] for key in expected} == expected
-    hidden = complaint["records"]
+    hidden = silent["records"]
     assert isinstance(hidden, list)
     assert hidden[0]["recipient"] is None
 
