@@ -31,7 +31,8 @@ from metrics.measures import (
     UNSUBSCRIBES,
 )
 from metrics.questions import Plan, Question
-from relay.ledger import tables
+from metrics.sheet import DOMAIN
+from relay.ledger import sealing, tables
 from relay.ledger.narrowing import group_columns, narrowed
 from relay.ledger.statements import prepared, run_many
 
@@ -75,9 +76,15 @@ def absorb(connection: Connection) -> int:
 
 
 def _add(connection: Connection, rows: Iterable[tuple[int, int, int, str, int]]) -> None:
+    seen = list(rows)
+    put_away = sealing.resolved_values(
+        connection,
+        {(DOMAIN, start // DAY * DAY, mailing, domain) for _, start, mailing, domain, _ in seen},
+    )
     crowds: dict[Cell, set[int]] = {}
-    for measure, start, mailing, domain, key in rows:
-        for cell in _cells(measure, start, mailing, domain):
+    for measure, start, mailing, domain, key in seen:
+        day = (DOMAIN, start // DAY * DAY, mailing, domain)
+        for cell in _cells(measure, start, mailing, put_away.get(day, domain)):
             crowds.setdefault(cell, set()).add(key)
     known = dict(_sketches(connection, crowds))
     run_many(

@@ -50,7 +50,7 @@ class Cluster:
             "initdb", "-D", str(self._data), "-A", "trust", "-U", "waypost", "-E", "UTF8", "-N",
             "--locale=C",
         )  # fmt: skip
-        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {folder}"
+        options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {self.port} -k {folder}"
         self._run(
             "pg_ctl", "-D", str(self._data), "-l", str(folder / "log"), "-w", "-o", options, "start"
         )
