@@ -13,16 +13,20 @@ from typing import Any, Protocol
 
 from relay.clock import Clock, now
 from relay.config import Config
-from relay.control.changes import Books, Changes
+from relay.control.changes import Changes
 from relay.control.operations.accounts import Accounts
 from relay.control.operations.apikeys import ApiKeys
+from relay.control.operations.audiences import Audiences
 from relay.control.operations.audit import Audit
 from relay.control.operations.blocks import Blocks, Pauses
 from relay.control.operations.confirmation import Confirmations
 from relay.control.operations.credentials import Credentials
+from relay.control.operations.deliveries import Deliveries
 from relay.control.operations.dkim_keys import KeyMaker
 from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
+from relay.control.operations.ledger_care import LedgerCare
+from relay.control.operations.queue import Queue
 from relay.control.operations.stats import Stats
 from relay.control.operations.suppression_facts import SuppressionFacts
 from relay.control.operations.suppression_files import SuppressionFiles
@@ -33,6 +37,7 @@ from relay.control.publish import Listeners, Publisher
 from relay.control.route import Registry
 from relay.control.suppression_feed import SuppressionFeed
 from relay.layout import Layout
+from relay.ledger.engine import Ledger
 from relay.mail.keyring import KeyRing
 from relay.notices import NoticeBoard
 
@@ -92,6 +97,10 @@ class Services:
     suppression_files: SuppressionFiles
     audit: Audit
     stats: Stats
+    deliveries: Deliveries
+    audiences: Audiences
+    ledger_care: LedgerCare
+    queue: Queue
     registry: Registry
     suppression_feed: SuppressionFeed
     workers: Workers
@@ -110,7 +119,7 @@ def node_names(config: Config) -> NodeNames:
 
 
 def build_services(
-    ledger: Books,
+    ledger: Ledger,
     ring: KeyRing,
     node: NodeNames,
     snapshot: Path,
@@ -127,6 +136,10 @@ def build_services(
     publisher = Publisher(snapshot, Listeners(suppress=feed.tell))
     changes = Changes(ledger, publisher, clock)
     keys = SuppressionKeys(ring)
+
+    async def ask(name: str, args: dict[str, Any]) -> Mapping[int, Any]:
+        return await services.workers.ask(name, args)  # set by whoever has the link
+
     nouns = {
         "accounts": Accounts(changes),
         "credentials": Credentials(changes),
@@ -137,11 +150,15 @@ def build_services(
         "pauses": Pauses(changes),
         "suppression_files": SuppressionFiles(changes, keys),
         "suppressions": Suppressions(changes, keys),
-        "audit": Audit(changes),
+        "audit": Audit(changes, keys),
         "stats": Stats(changes),
+        "deliveries": Deliveries(ledger),
+        "audiences": Audiences(ledger),
+        "ledger_care": LedgerCare(ledger, changes, keys),
+        "queue": Queue(changes, ask),
     }
     registry = Registry((*nouns.values(), *extra))
-    return Services(
+    services = Services(
         changes=changes,
         publisher=publisher,
         suppression_facts=SuppressionFacts(changes, keys),
@@ -150,10 +167,11 @@ def build_services(
         workers=NoWorkers(),
         **nouns,  # type: ignore[arg-type] # each under its own field's name
     )
+    return services
 
 
 async def start_services(
-    ledger: Books, ring: KeyRing, config: Config, layout: Layout, *, extra: tuple[object, ...] = ()
+    ledger: Ledger, ring: KeyRing, config: Config, layout: Layout, *, extra: tuple[object, ...] = ()
 ) -> Services:
     """Build the services of this node and bring snapshot and suppression table up to date.
 

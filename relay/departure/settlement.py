@@ -66,10 +66,24 @@ def excluded(delivery: Delivery, message: Message, reason: str, at: int, node: s
     return _done(delivery, msgspec.structs.replace(event, reason=reason))
 
 
-def failed(delivery: Delivery, message: Message, reason: str, at: int, node: str) -> Settled:
-    """Settle a delivery that ends for a reason of our own (cancelled, damaged content)."""
-    event = _about(Kind.FAILED, delivery, message, delivery.attempt, at, node)
-    return _done(delivery, msgspec.structs.replace(event, reason=reason))
+def cancelled_event(delivery: Delivery, at: int, node: str) -> bytes:
+    """Give the encoded fact that somebody cancelled a delivery; its message is not at hand."""
+    return _encode(
+        Event(
+            kind=Kind.FAILED,
+            at=at,
+            delivery=delivery.id,
+            message=delivery.message,
+            account=delivery.account,
+            sending_domain=delivery.sending_domain,
+            recipient=delivery.recipient.decode("utf-8", "replace"),
+            recipient_domain=delivery.recipient_domain,
+            campaign=delivery.campaign,
+            node=node,
+            attempt=delivery.attempt,
+            reason="cancelled",
+        )
+    )
 
 
 def _done(delivery: Delivery, event: Event) -> Settled:

@@ -101,7 +101,7 @@ async def serve_worker(
             index,
             lambda: {spool.incarnation: spool},
             receiver,
-            worker_commands(spool, dispatcher, receiver),
+            worker_commands(spool, dispatcher, receiver, config.node.name),
         )
         async with running(
             recorder.follow,

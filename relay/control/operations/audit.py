@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Changes
 from relay.control.moments import shown
-from relay.control.operations.words import AccountId, Entry
+from relay.control.operations.suppression_rows import SuppressionKeys
+from relay.control.operations.words import AccountId, Entry, Text, recipient_address
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
 from relay.ledger.settings_tables import audit
@@ -35,14 +36,16 @@ class AuditQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     account: AccountId | None = None
     action: str = ""
     subject: str = ""
+    recipient: Text | None = None  # changes of suppressions of this address
 
 
 class Audit:
     """Reading the audit log."""
 
-    def __init__(self, changes: Changes) -> None:
-        """Take the door to the ledger."""
+    def __init__(self, changes: Changes, keys: SuppressionKeys) -> None:
+        """Take the door to the ledger, and what turns addresses into keys."""
         self._changes = changes
+        self._keys = keys
 
     @route("GET", "/audit", scope=Scope.READ)
     async def list_(self, caller: Caller, query: AuditQuery) -> Page[AuditEntry]:
@@ -59,8 +62,11 @@ class Audit:
             wanted = wanted.where(audit.c.account == caller.account)
         if query.action:
             wanted = wanted.where(audit.c.action == query.action)
-        if query.subject:
-            wanted = wanted.where(audit.c.subject == query.subject)
+        subject = query.subject
+        if query.recipient is not None:
+            subject = f"recipient {self._keys.of(recipient_address(query.recipient))}"
+        if subject:
+            wanted = wanted.where(audit.c.subject == subject)
 
         def work(connection: Connection) -> list[AuditEntry]:
             return [

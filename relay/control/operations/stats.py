@@ -23,7 +23,7 @@ from metrics.questions import Question, UnanswerableError, plan
 from relay.clock import SECOND
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Changes
-from relay.control.operations.words import Body, Entry, domain_name
+from relay.control.operations.words import Body, Entry, domain_name, harmless_cell
 from relay.control.route import route
 from relay.errors import InvalidError, NotFoundError, OperationError
 from relay.ledger.answers import Answer, answer_now
@@ -34,7 +34,6 @@ _DEFAULT_MEASURES = (
     "requested,excluded,sent,delivered,hard_bounces,soft_bounces,failed,"
     "opened,opened_human,clicked,clicked_human,unsubscribed,complained"
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _CSV_ROWS = 1000
 
 Values = Annotated[
@@ -223,14 +222,10 @@ async def _csv(question: Question, found: Answer) -> AsyncIterator[bytes]:
         for row in found.rows[start : start + _CSV_ROWS]:
             groups = [row.group.get(name, "") for name in question.group_by]
             values = [row.values.get(name) for name in question.measures]
-            writer.writerow([row.start, *map(_harmless, groups), *map(_number, values)])
+            writer.writerow([row.start, *map(harmless_cell, groups), *map(_number, values)])
         yield written.getvalue().encode("utf-8")
         written.seek(0)
         written.truncate()
-
-
-def _harmless(cell: str) -> str:
-    return "'" + cell if cell.startswith(_FORMULA) else cell
 
 
 def _number(value: float | None) -> str:

@@ -27,7 +27,14 @@ from relay.control.operations.suppression_rows import (
     put,
 )
 from relay.control.operations.suppressions import Reason, SuppressionScope, regular_within
-from relay.control.operations.words import AccountId, Body, Entry, recipient_address
+from relay.control.operations.words import (
+    AccountId,
+    Body,
+    Entry,
+    harmless_cell,
+    original_cell,
+    recipient_address,
+)
 from relay.control.parsing import MalformedError
 from relay.control.route import route
 from relay.errors import InvalidError
@@ -38,7 +45,6 @@ _MAX_LINES = 200_000
 _MAX_NAMED = 100
 _CHUNK = 2000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("recipient", "scope", "within", "reason", "note", "created_at", "expires_at")
 
 
@@ -164,7 +170,7 @@ def _lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         for row in (reader := csv.reader(io.StringIO(text), strict=True)):
             if reader.line_num > _MAX_LINES:
                 raise InvalidError(f"more than {_MAX_LINES} lines; import in parts")
-            cells = [_without_apostrophe(cell.strip()) for cell in row]
+            cells = [original_cell(cell.strip()) for cell in row]
             if not any(cells):
                 continue
             if reader.line_num == 1 and "recipient" in cells:
@@ -207,9 +213,5 @@ def _csv(rows: list[tuple[str, ...]]) -> bytes:
     written = io.StringIO()
     writer = csv.writer(written)  # CRLF between rows, as RFC 4180 says
     for row in rows:
-        writer.writerow(["'" + cell if cell.startswith(_FORMULA) else cell for cell in row])
+        writer.writerow([harmless_cell(cell) for cell in row])
     return written.getvalue().encode("utf-8")
-
-
-def _without_apostrophe(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell

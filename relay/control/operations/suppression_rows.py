@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from relay.control.changes import Change
 from relay.control.moments import shown, shown_or_none
 from relay.control.operations.words import Entry
+from relay.ids import to_text
 from relay.ledger.settings_tables import suppressions
 from relay.mail.keyring import KeyRing
 from relay.mail.mac import mac
@@ -32,7 +33,7 @@ class MadeBy(Entry, frozen=True):
 
     at: datetime
     kind: str
-    delivery: int
+    delivery: str  # its id, as the message log writes it
 
 
 class SuppressionEntry(Entry, frozen=True):
@@ -161,7 +162,9 @@ def entry_of(row: Row[Any]) -> SuppressionEntry:
     """Give a row as it is shown."""
     made_by = None
     if row.event_kind:
-        made_by = MadeBy(at=shown(row.event_at), kind=row.event_kind, delivery=row.event_delivery)
+        made_by = MadeBy(
+            at=shown(row.event_at), kind=row.event_kind, delivery=to_text(row.event_delivery)
+        )
     return SuppressionEntry(
         id=row.id,
         account=row.account,

@@ -133,7 +133,7 @@ class Suppressions:
             if id_ is None:
                 raise ConflictError("this address is suppressed there already", field="recipient")
             entry = _read(change.connection, caller, id_)
-            change.audit("suppression.add", _subject(entry), account=account, after=entry)
+            self._audit(change, "suppression.add", after=entry)
             return entry
 
         return await self._changes.make(caller, work, settings=False)
@@ -147,9 +147,27 @@ class Suppressions:
             entry = entry_of(row)
             change.connection.execute(delete(suppressions).where(suppressions.c.id == suppression))
             change.notices.append(notice_of(row, "", change.at))
-            change.audit("suppression.remove", _subject(entry), account=entry.account, before=entry)
+            self._audit(change, "suppression.remove", before=entry)
 
         await self._changes.make(caller, work, settings=False)
+
+    def _audit(
+        self,
+        change: Change,
+        action: str,
+        *,
+        before: SuppressionEntry | None = None,
+        after: SuppressionEntry | None = None,
+    ) -> None:
+        """Name the recipient by its key: the audit log outlives an erased address."""
+        one = after or before
+        if one is None:
+            return
+        named = [
+            entry and msgspec.structs.replace(entry, recipient="") for entry in (before, after)
+        ]
+        subject = f"recipient {self._keys.of(one.recipient)}"
+        change.audit(action, subject, account=one.account, before=named[0], after=named[1])
 
 
 def regular_within(scope: str, typed: str) -> str:
@@ -161,11 +179,6 @@ def regular_within(scope: str, typed: str) -> str:
     if not typed:
         raise InvalidError(f"say which {scope}", field="within")
     return domain_name(typed, "within") if scope == "domain" else typed
-
-
-def _subject(entry: SuppressionEntry) -> str:
-    """Name an entry in the audit log by its id: the log outlives an erased address."""
-    return f"suppression {entry.id}"
 
 
 def _read(connection: Connection, caller: Caller, suppression: int) -> SuppressionEntry:

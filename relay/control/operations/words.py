@@ -32,6 +32,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Root of what goes out."""
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def harmless_cell(cell: str) -> str:
+    """Give a CSV cell that a spreadsheet does not run as a formula: with an apostrophe in front."""
+    return "'" + cell if cell.startswith(_FORMULA) else cell
+
+
+def original_cell(cell: str) -> str:
+    """Take off the apostrophe that `harmless_cell` put in front."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
 def domain_name(typed: str, field: str = "name") -> str:
     """Give a domain as A-labels in lower case; raises InvalidError."""
     name = typed.strip().removesuffix(".")
