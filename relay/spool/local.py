@@ -8,12 +8,10 @@ everything on disk and gives the lock back; what was claimed then waits as after
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
 from relay.clock import Clock, now
 from relay.errors import SpoolFullError, StorageError
@@ -22,9 +20,9 @@ from relay.message import Delivery, Disposition, Message, Settlement, State
 from relay.spool import compaction, edits, queries, record, recovery
 from relay.spool.cache import ContentCache
 from relay.spool.contents import Contents
-from relay.spool.database import Database
 from relay.spool.files import DiskFiles, Files
-from relay.spool.group import Group, encode
+from relay.spool.group import encode
+from relay.spool.handover import Handover
 from relay.spool.lock import DirectoryLock
 from relay.spool.options import MIB, SpoolOptions
 from relay.spool.protocol import (
@@ -35,12 +33,11 @@ from relay.spool.protocol import (
     Selection,
     Waiting,
 )
+from relay.spool.recent import RecentBatches
 from relay.spool.segments import Segments
 from relay.spool.space import Space
-from relay.spool.work import Accepting, Reading, Work, Writing
+from relay.spool.work import Accepting
 from relay.spool.writer import Committed, Writer
-
-T = TypeVar("T")
 
 _RECENT_BYTES = 4 * MIB  # outbox rows kept in memory for the link
 _HITS = 50_000  # facts that may gather while the writer is busy
@@ -102,36 +99,24 @@ class LocalSpool:
         self._index = writer.index
         self._space = writer.space
         self._lock = lock
-        self._contents = Contents(path / "segments", writer, self._read)
+        self._hand = Handover(writer, writer.options.soon_delay)
+        self._contents = Contents(path / "segments", writer, self._hand.read)
         self._claimed: dict[int, Delivery] = {}
-        self._work = Work()
         self._pending_octets = 0
-        self._flushing = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._seq = writer.index.seq
-        self._recent: deque[Batch] = deque()
-        self._recent_octets = 0
-        self._awaiting: list[asyncio.Future[None]] = []
-        self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._recent = RecentBatches(writer.index.seq, _RECENT_BYTES)
 
     # -- life ------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the writer thread; call inside the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._writer.attach(self._loop, self._told)
-        self._writer.start()
+        self._hand.start(self._told)
 
     async def close(self) -> None:
         """Write what is queued, close the files, give the lock back."""
-        if self._closed:
-            return
-        self._closed = True
-        self._flush()
-        self._writer.put(None)
-        await self._contents.close()
-        self._lock.release()
+        if not self._hand.closed:
+            self._hand.close()
+            await self._contents.close()
+            self._lock.release()
 
     async def __aenter__(self) -> LocalSpool:
         """Start."""
@@ -170,11 +155,11 @@ class LocalSpool:
     @property
     def last_seq(self) -> int:
         """Give the sequence number of the latest outbox row."""
-        return self._seq
+        return self._recent.seq
 
     def refuses(self) -> str:
         """Say why new mail cannot be taken now, or ""."""
-        if self._closed:
+        if self._hand.closed:
             return "closed"
         if self._writer.failure is not None:
             return "failed"
@@ -183,7 +168,7 @@ class LocalSpool:
         if self._index.outbox_bytes >= self.options.outbox_bytes:
             return "outbox full"
         if self._space.stale():
-            self._flush_soon()  # the writer looks at the disk
+            self._hand.soon()  # the writer looks at the disk
         return "disk reserve" if self._space.low else ""
 
     # -- mail in ---------------------------------------------------------------------------
@@ -199,22 +184,22 @@ class LocalSpool:
         self._check(self.refuses())
         if self._pending_octets >= self.options.pending_bytes:
             raise SpoolFullError("more mail is waiting to be written than the spool may hold")
-        assert self._loop is not None  # noqa: S101 - started
-        future = self._loop.create_future()
+        future = self._hand.future()
+        work = self._hand.work
         claimed = [(d.id, d.message, encode(d)) for d in deliveries if d.state is State.CLAIMED]
         if deliveries:
             envelope = record.encode_message(message)
-            self._work.accepting.append(
+            work.accepting.append(
                 Accepting(message.id, envelope, content, deliveries, claimed, events, future)
             )
-            self._work.octets += len(content)
+            work.octets += len(content)
             self._pending_octets += len(content)
             if claimed:
                 self.cache.put(message, content)
         else:  # every recipient was excluded: only the facts stay
-            self._work.events += events
-            self._work.recorded.append(future)
-        self._flush_soon()
+            work.events += events
+            work.recorded.append(future)
+        self._hand.soon()
         return future
 
     def _accepted(self, done: Accepting) -> None:
@@ -232,11 +217,11 @@ class LocalSpool:
     async def due(self, now: int, limit: int, exclude: Collection[str] = (), after: int = 0) -> Due:
         """Give queues with waiting deliveries due at `now`, the longest due first."""
         names = frozenset(exclude)
-        return await self._read(lambda db: queries.due(db, now, limit, names, after))
+        return await self._hand.read(lambda db: queries.due(db, now, limit, names, after))
 
     async def claim(self, picks: Sequence[tuple[int, int]], now: int) -> list[Delivery]:
         """Take due deliveries: up to n of each queue, for picks (queue id, n)."""
-        future = self._write(lambda group: edits.claim(group, picks, now))
+        future = self._hand.write(lambda group: edits.claim(group, picks, now))
         try:
             taken: list[Delivery] = await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -262,9 +247,9 @@ class LocalSpool:
         delivery = self._claimed.pop(settlement.delivery, None)
         if delivery is None:
             raise IllegalMoveError(f"delivery {settlement.delivery} is not claimed")
-        self._work.settling.append((settlement, delivery))
+        self._hand.work.settling.append((settlement, delivery))
         self.settling += 1
-        self._flush_later()
+        self._hand.later()
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """End claims; returns after fsync."""
@@ -275,7 +260,10 @@ class LocalSpool:
             return
         for settlement in settlements:
             self.settle_soon(settlement)
-        await asyncio.shield(self._waiter(self._work.settled))
+        future = self._hand.future()
+        self._hand.work.settled.append(future)
+        self._hand.soon()
+        await asyncio.shield(future)
 
     # -- facts -----------------------------------------------------------------------------
 
@@ -283,45 +271,48 @@ class LocalSpool:
         """Put facts into the outbox; returns after fsync."""
         why = self.refuses()
         self._check(why if why not in {"disk reserve", "draining"} else "")
-        self._work.events += events
-        await asyncio.shield(self._waiter(self._work.recorded))
+        future = self._hand.future()
+        self._hand.work.events += events
+        self._hand.work.recorded.append(future)
+        self._hand.soon()
+        await asyncio.shield(future)
 
     def record_soon(self, events: Sequence[bytes]) -> bool:
         """Queue facts that may be lost with at most one group commit (hits)."""
         full = self._index.outbox_bytes >= self.options.outbox_bytes
-        if full or self._closed or self._writer.failure or len(self._work.events) >= _HITS:
+        waiting = self._hand.work.events
+        if full or self._hand.closed or self._writer.failure or len(waiting) >= _HITS:
             return False
-        self._work.events += events
-        self._flush_later()
+        waiting += events
+        self._hand.later()
         return True
 
     async def batches(self, after: int, limit: int) -> list[Batch]:
         """Give outbox rows above `after`, in order; the latest come from memory."""
-        recent = self._recent
-        if after >= self._seq:
-            return []
-        if recent and recent[0].seq <= after + 1:
-            start = after + 1 - recent[0].seq
-            return [recent[i] for i in range(start, min(start + limit, len(recent)))]
-        return await self._read(lambda db: queries.batches(db, after, limit))
+        recent = self._recent.above(after, limit)
+        if recent is not None:
+            return recent
+        return await self._hand.read(lambda db: queries.batches(db, after, limit))
 
     async def more(self, after: int) -> None:
         """Wait until the outbox holds a row above `after`."""
-        while self._seq <= after:
-            await self._waiter(self._awaiting, flush=False)
+        await self._recent.more(after)
 
     async def forget(self, upto: int) -> None:
         """Drop outbox rows up to and including this sequence number."""
-        recent = self._recent
-        while recent and recent[0].seq <= upto:
-            self._recent_octets -= sum(map(len, recent.popleft().events))
-        await asyncio.shield(self._write(lambda group: edits.forget(group, upto)))
+        self._recent.drop(upto)
+        await asyncio.shield(self._hand.write(lambda group: edits.forget(group, upto)))
 
     # -- contents --------------------------------------------------------------------------
 
     async def load(self, message: int) -> tuple[Message, bytes]:
         """Give a message and its content; read once however many ask at the same time."""
         return self.cache.get(message) or await self._contents.load(message)
+
+    async def is_drained(self) -> bool:
+        """Tell whether nothing is left: no mail and no facts for the ledger."""
+        left = await self._hand.read(queries.left)
+        return not left and not self._claimed
 
     # -- an operator's questions and commands ----------------------------------------------
 
@@ -330,15 +321,15 @@ class LocalSpool:
         claimed: dict[str, int] = {}
         for delivery in self._claimed.values():
             claimed[delivery.destination] = claimed.get(delivery.destination, 0) + 1
-        return await self._read(lambda db: queries.destinations(db, claimed))
+        return await self._hand.read(lambda db: queries.destinations(db, claimed))
 
     async def queues(self, selection: Selection, limit: int) -> list[tuple[QueueKey, Waiting]]:
         """List the queues of a selection with what waits in each."""
-        return await self._read(lambda db: queries.queues(db, selection, limit))
+        return await self._hand.read(lambda db: queries.queues(db, selection, limit))
 
     async def waiting(self, selection: Selection, limit: int, after: int = 0) -> list[Delivery]:
         """List waiting and held deliveries of a selection with ids above `after`, by id."""
-        return await self._read(lambda db: queries.waiting(db, selection, limit, after))
+        return await self._hand.read(lambda db: queries.waiting(db, selection, limit, after))
 
     async def change(
         self,
@@ -349,7 +340,7 @@ class LocalSpool:
         """Settle waiting and held deliveries as `change` says; gives the number."""
         if selection.message is not None or selection.delivery is not None:
             return int(
-                await self._write(
+                await self._hand.write(
                     lambda group: edits.change_message(group, selection, change, destination)
                 )
             )
@@ -363,7 +354,7 @@ class LocalSpool:
                 wanted=change,
                 destination=destination,
             )
-            count, cursor = await self._write(step)
+            count, cursor = await self._hand.write(step)
             total += count
         return total
 
@@ -372,7 +363,7 @@ class LocalSpool:
         self._index.paused = paused
         last: int | None = 0
         while last is not None:
-            last = await self._write(partial(edits.pause, after=last))
+            last = await self._hand.write(partial(edits.pause, after=last))
 
     # -- between the threads ---------------------------------------------------------------
 
@@ -381,50 +372,6 @@ class LocalSpool:
             raise StorageError(f"the spool is {why}")
         if why:
             raise SpoolFullError(f"the spool takes no new mail: {why}")
-
-    def _waiter(
-        self, waiting: list[asyncio.Future[Any]], *, flush: bool = True
-    ) -> asyncio.Future[Any]:
-        assert self._loop is not None  # noqa: S101 - started
-        future = self._loop.create_future()
-        waiting.append(future)
-        if flush:
-            self._flush_soon()
-        return future
-
-    def _read(self, job: Callable[[Database], T]) -> asyncio.Future[T]:
-        assert self._loop is not None  # noqa: S101 - started
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._check("closed" if self._closed else "")
-        self._work.reading.append(Reading(job, future))
-        self._flush_soon()
-        return future
-
-    def _write(self, job: Callable[[Group], T]) -> asyncio.Future[T]:
-        assert self._loop is not None  # noqa: S101 - started
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._check("closed" if self._closed else "")
-        self._work.writing.append(Writing(job, future))
-        self._flush_soon()
-        return future
-
-    def _flush_soon(self) -> None:
-        """Hand over at the end of this turn of the loop, together with what else it brings."""
-        if not self._flushing and self._loop is not None:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush_later(self) -> None:
-        if not self._flushing and self._timer is None and self._loop is not None:
-            self._timer = self._loop.call_later(self.options.soon_delay, self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        work, self._work = self._work, Work()
-        self._writer.put(work)
 
     def _told(self, committed: Committed) -> None:
         """Take in what a group commit has brought; called by the writer through the loop."""
@@ -439,7 +386,7 @@ class LocalSpool:
         for message in committed.gone:
             self.cache.drop(message)
         if committed.batch is not None:
-            self._keep_batch(committed.batch)
+            self._recent.add(committed.batch)
         for future, result, error in committed.answers:
             if future.done():
                 continue
@@ -447,14 +394,3 @@ class LocalSpool:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-
-    def _keep_batch(self, batch: Batch) -> None:
-        self._seq = batch.seq
-        self._recent.append(batch)
-        self._recent_octets += sum(map(len, batch.events))
-        while self._recent_octets > _RECENT_BYTES and len(self._recent) > 1:
-            self._recent_octets -= sum(map(len, self._recent.popleft().events))
-        awaiting, self._awaiting = self._awaiting, []
-        for future in awaiting:
-            if not future.done():
-                future.set_result(None)

@@ -124,3 +124,11 @@ def batches(database: Database, after: int, limit: int) -> list[Batch]:
         "SELECT id, events FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
     )
     return [Batch(seq, _events(events)) for seq, events in rows]
+
+
+def left(database: Database) -> bool:
+    """Tell whether there is any mail or any fact."""
+    return any(
+        database.row(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - our own names
+        for table in ("messages", "claimed", "queued", "outbox")
+    )

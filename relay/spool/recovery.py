@@ -20,6 +20,7 @@ from relay.spool.database import Database
 from relay.spool.files import Files
 from relay.spool.group import INSERT_QUEUED, Group, decode, replace
 from relay.spool.index import Index, SegmentState
+from relay.spool.lock import DirectoryLock
 from relay.spool.options import SpoolOptions
 from relay.spool.segments import Segments
 from relay.spool.states import Fact, move
@@ -48,6 +49,22 @@ def open_database(path: Path, number: int, options: SpoolOptions) -> Database:
         database.close()
         raise
     return database
+
+
+def stored_number(path: Path) -> int:
+    """Give the number of an existing spool nobody works on; raises StorageError or SpoolHeldError.
+
+    The lock is taken meanwhile, because opening the file may recover its log.
+    """
+    lock = DirectoryLock(path)
+    try:
+        database = Database(path / "spool.sqlite")
+        try:
+            return database.number("SELECT value FROM meta WHERE key = 'number'")
+        finally:
+            database.close()
+    finally:
+        lock.release()
 
 
 def _identify(database: Database, path: Path, number: int) -> None:
