@@ -26,7 +26,8 @@ COPY_TYPES: Final = (
 # A line that says one of these, behind dashes and the like, announces the copy.
 _IS: Final = r"is (?:attached|below|enclosed|included)"
 _MESSAGE: Final = r"(?:message|mail|e-?mail)"
-_FATE: Final = "original|returned|undelivered|undeliverable|unsent|rejected|failed|bounced|enclosed"
+_KEPT: Final = "original|returned|unsent|bounced|enclosed"
+_FATE: Final = f"{_KEPT}|undelivered|undeliverable|rejected|failed"
 _MARKER = re.compile(
     r"(?:this|below(?: this line)?|here|the following|attached|included|following) is "
     r"(?:a copy of )?(?:the |an? )?"
@@ -37,8 +38,9 @@ _MARKER = re.compile(
     r"|the (?:full )?(?:header|body|text|content)s? (?:of|for) (?:the|your) "
     rf"(?:original |returned )?{_MESSAGE}"
     rf"|(?:start of |the )?(?:{_FATE}) {_MESSAGE}"
-    rf"(?: (?:follows|header|text|body|content|headers|as follows|below|attached|{_IS})\b"
-    r".{0,40})?[ \t:.,*=_-]{0,80}$"
+    rf" (?:follows|header|text|body|content|headers|as follows|below|attached|{_IS})\b"
+    r".{0,40}[ \t:.,*=_-]{0,80}$"
+    rf"|(?:start of |the )?(?:{_KEPT}) {_MESSAGE}[ \t:.,*=_-]{{0,80}}$"
     rf"|{_MESSAGE} (?:headers?|text|body|contents?|source)"
     r"(?: (?:follows?|is|are|below|and body|of))?\b.{0,40}$"
     r"|headers? (?:of (?:the )?)?(?:original|message|from the original|follows?)\b"

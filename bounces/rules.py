@@ -27,6 +27,9 @@ _ANSWERS = {
 _KNOWN = {"id", "class", "reason", "sample", "regex", "provider", *_LISTS, *_ANSWERS}
 _PREFIX = re.compile(r"[a-z0-9]{3}")
 _WORD_PREFIX = re.compile(r"(?<![a-z0-9])[a-z0-9]{3}")
+_LETTERS = str.maketrans(
+    {"\u2019": "'", "\u00df": "ss", "\u0131": "i", "\u00f8": "o", "\u0142": "l"}
+)
 _MARKS = re.compile("[\u0300-\u036f]+")
 
 
@@ -74,7 +77,7 @@ def fold(text: str) -> str:
     lowered = text.lower()
     if lowered.isascii():
         return lowered
-    lowered = lowered.replace("\u2019", "'").replace("\u00df", "ss")
+    lowered = lowered.translate(_LETTERS)
     return _MARKS.sub("", unicodedata.normalize("NFKD", lowered))
 
 
