@@ -61,6 +61,11 @@ def waiting(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(tables.sightings)) or 0
 
 
+def any_stale(connection: Connection) -> bool:
+    """Tell whether a sketch holds somebody who does not belong there any more."""
+    return connection.scalar(select(tables.stale.c.start).limit(1)) is not None
+
+
 def absorb(connection: Connection) -> int:
     """Move all sightings into sketches; gives how many there were."""
     s = tables.sightings.c
