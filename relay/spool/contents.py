@@ -103,16 +103,17 @@ class Contents:
 
     async def _load(self, message: int) -> Found:
         place = self._index.places.get(message)
-        if place is not None:  # a torn look at it fails the record's own proof
-            try:
-                return await self._reader.read((message, place.segment, place.offset, place.length))
-            except DamagedContentError:
-                pass
-        place = await self._ask(lambda database: read_place(database, message))
-        if place is None:
-            raise KeyError(message)
-        try:
-            return await self._reader.read((message, place.segment, place.offset, place.length))
-        except DamagedContentError:
-            self._index.damaged += 1
-            raise
+        tried: Wanted | None = None
+        while True:
+            if place is not None:
+                wanted = (message, place.segment, place.offset, place.length)
+                if wanted == tried:  # it was not moved meanwhile
+                    self._index.damaged += 1
+                    raise DamagedContentError(f"the stored content of message {message} is damaged")
+                tried = wanted
+                (found,) = await self._reader.read_many((wanted,))
+                if found is not None:
+                    return found
+            place = await self._ask(lambda database: read_place(database, message))
+            if place is None:
+                raise KeyError(message)

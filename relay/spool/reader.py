@@ -25,13 +25,6 @@ class Reader:
         self._directory = directory
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool-reader")
 
-    async def read(self, wanted: Wanted) -> Found:
-        """Give one message; raises DamagedContentError where it is not whole or not there."""
-        (found,) = await self.read_many((wanted,))
-        if found is None:
-            raise DamagedContentError(f"the stored content of message {wanted[0]} is damaged")
-        return found
-
     def read_many(self, wanted: Sequence[Wanted]) -> asyncio.Future[list[Found | None]]:
         """Give several messages in one go, None for what cannot be read."""
         loop = asyncio.get_running_loop()

@@ -62,6 +62,24 @@ async def test_survivors_are_copied_on(tmp_path: Path) -> None:
             assert (await spool.load(delivery.message))[1] == b"%04d" % (n * 10) + b"x" * 2000
 
 
+async def test_what_is_moved_while_it_is_read_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        deliveries = [
+            (await put(spool, "a.test", content=b"%04d" % n + b"x" * 2000))[0] for n in range(200)
+        ]
+        survivors = deliveries[::10]
+        loads = [asyncio.ensure_future(spool.load(d.message)) for d in survivors]
+        for delivery in deliveries:
+            if delivery not in survivors:
+                spool.settle_soon(done(delivery))
+        for _ in range(40):
+            await until_quiet(spool)
+            loads += [asyncio.ensure_future(spool.load(d.message)) for d in survivors]
+        contents = await asyncio.gather(*loads)
+        assert {content[:4] for _, content in contents} == {b"%04d" % n for n in range(0, 200, 10)}
+        assert spool.damaged == 0
+
+
 async def test_a_damaged_survivor_keeps_its_segment_and_stops_nobody(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         deliveries = [
