@@ -78,7 +78,7 @@ class NoticeBoard:
                 yield from self._read_on(name)
 
     def drop_before(self, moment: int) -> None:
-        """Remove files of days that ended before `moment` (microseconds): the table has caught up."""
+        """Remove files of days that ended before `moment` (µs): the table has caught up."""
         for path in self._folder.glob("*.notices"):
             day = int(path.stem.rpartition(".")[2])
             if (day + 1) * DAY < moment:

@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play the demo."""
+    from relay.cli.door import open_door
     from relay.demo.show import Wish, show
 
     if not 1 <= options.messages <= 100_000:
@@ -39,5 +40,6 @@ def run(options: argparse.Namespace) -> int:
             workers=options.workers,
             keep=options.keep,
             as_json=options.json,
-        )
+        ),
+        lambda config: open_door(argparse.Namespace(config=str(config))),
     )

@@ -25,7 +25,7 @@ from relay.demo.cast import Cast
 from relay.demo.mails import TRACKED, UNTRACKED, Mail, mails
 from relay.demo.reckoning import MEASURES, Reckoning, reckon
 from relay.demo.report import fetch_report
-from relay.demo.stage import Stage, StageError, free_ports
+from relay.demo.stage import Reach, Stage, StageError, free_ports
 
 _CLIENTS = 4
 _SETTLE_SECONDS = 90.0
@@ -43,8 +43,8 @@ class Wish:
     as_json: bool = False
 
 
-def show(wish: Wish) -> int:
-    """Play the demo; give the exit status."""
+def show(wish: Wish, reach: Reach) -> int:
+    """Play the demo; give the exit status. `reach` opens the operator's way to the relay."""
     if wish.keep is not None:
         wish.keep.mkdir(parents=True, exist_ok=True)
         if any(wish.keep.iterdir()):
@@ -53,7 +53,7 @@ def show(wish: Wish) -> int:
     folder = Path(tempfile.mkdtemp(prefix="waypost-demo-"))
     folder.chmod(0o700)
     try:
-        return asyncio.run(_play(wish, folder))
+        return asyncio.run(_play(wish, folder, reach))
     except StageError as problem:
         print(f"waypost demo: {problem}", file=sys.stderr)
         return 1
@@ -61,10 +61,10 @@ def show(wish: Wish) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _play(wish: Wish, folder: Path) -> int:
+async def _play(wish: Wish, folder: Path, reach: Reach) -> int:
     notes = sys.stderr if wish.as_json else sys.stdout
     programme = list(mails(wish.messages, wish.seed))
-    cast = _Company(wish, folder)
+    cast = _Company(wish, folder, reach)
     try:
         await cast.open(notes)
         await cast.submit(programme, notes)
@@ -89,9 +89,10 @@ class _Company:
 
     stage: Stage | None = None
 
-    def __init__(self, wish: Wish, folder: Path) -> None:
+    def __init__(self, wish: Wish, folder: Path, reach: Reach) -> None:
         self._wish = wish
         self._folder = folder
+        self._reach = reach
         self._cast: Cast | None = None
         self._login = ("", "")
 
@@ -104,7 +105,7 @@ class _Company:
         )
         sink = await self._cast.start()
         began = time.monotonic()
-        self.stage = Stage(self._folder, sink, self._wish.workers, ports)
+        self.stage = Stage(self._folder, sink, self._wish.workers, ports, self._reach)
         await self.stage.start()
         print(
             f"relay started ({self._wish.workers} workers, {time.monotonic() - began:.1f} s)",

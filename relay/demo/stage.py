@@ -4,20 +4,18 @@ to do as an operator would.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from relay.cli.door import CommandError, Door, open_door
 from relay.errors import WaypostError
 
 _START_SECONDS = 60.0
@@ -26,6 +24,24 @@ _STOP_SECONDS = 40.0
 
 class StageError(WaypostError):
     """The demo's relay did not start or stop; the text says where its log is."""
+
+
+class Door(Protocol):
+    """What the operator asks through."""
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        query: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Carry out one operation."""
+        ...
+
+
+Reach = Callable[[Path], AbstractContextManager[Door]]
 
 
 class Ports(NamedTuple):
@@ -51,9 +67,18 @@ class Stage:
     """A running relay."""
 
     def __init__(
-        self, folder: Path, smarthost: tuple[str, int], workers: int, ports: Ports
+        self,
+        folder: Path,
+        smarthost: tuple[str, int],
+        workers: int,
+        ports: Ports,
+        reach: Reach,
     ) -> None:
-        """Lay out settings in `folder`; `start` starts the processes."""
+        """Lay out settings in `folder`; `start` starts the processes.
+
+        `reach` opens the operator's way to the relay with these settings.
+        """
+        self._reach = reach
         self.submission = ("127.0.0.1", ports.submission)
         self._config = folder / "waypost.toml"
         self._config.write_text(
@@ -103,11 +128,9 @@ class Stage:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(line for line in lines if " INFO " not in line)[-2000:]
 
-    @contextlib.contextmanager
-    def operator(self) -> Iterator[Door]:
+    def operator(self) -> AbstractContextManager[Door]:
         """Reach control as the operator does."""
-        with open_door(argparse.Namespace(config=str(self._config))) as door:
-            yield door
+        return self._reach(self._config)
 
     def prepare(self, tracked: str, untracked: str) -> tuple[str, str]:
         """Make an account and two sending domains, switch tracking on for one; give login and
@@ -128,7 +151,7 @@ def _confirmed(door: Door, change: dict[str, Any]) -> None:
     """Carry out a change of tracking switches: see what it does, then confirm exactly that."""
     answer = door.ask("POST", "/tracking", change)
     if not answer["confirm"]:
-        raise CommandError("the change of tracking switches was not offered for confirmation")
+        raise StageError("the change of tracking switches was not offered for confirmation")
     door.ask("POST", "/tracking", {**change, "confirm": answer["confirm"]})
 
 

@@ -1,4 +1,5 @@
-"""The leaf: addresses, header, MIME offsets, transfer encodings, replies, keys. Imports nothing of ours.
+"""The leaf: addresses, header, MIME offsets, transfer encodings, replies, keys. Imports nothing of
+ours.
 
 Read `header.py` first.
 """

@@ -13,7 +13,9 @@ _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=$|[\s:,;)\]])")
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """One reply (RFC 5321 section 4.2): `code` 200-599, `enhanced` (RFC 3463) or "", `text` without line ends."""
+    """One reply (RFC 5321 section 4.2): `code` 200-599, `enhanced` (RFC 3463) or "", `text`
+    without line ends.
+    """
 
     code: int
     enhanced: str = ""
@@ -42,8 +44,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 def read_reply(code: int, text: str) -> Reply:
     """Build a reply from a code and its joined text lines, taking the enhanced code off the front.
 
-    The basic code wins where the two disagree (smtp-security section 7): an enhanced code of another class is kept in
-    the text only.
+    The basic code wins where the two disagree (smtp-security section 7): an enhanced code of
+    another class is kept in the text only.
     """
     found = _ENHANCED.match(text)
     if found and int(found[1]) == code // 100:
