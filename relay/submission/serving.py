@@ -133,6 +133,7 @@ def _finish_message(
 
 
 def _hello(session: "SubmissionSession", event: events.HelloGiven) -> Step | None:
+    session.begin_envelope()  # what was said before is forgotten, for hooks too
     usual = hello_reply(event.lines)
     if not event.extended:
         return _call(session, session.door.hooks["HELO"], _finish_hello, event, usual, event.name)
@@ -150,6 +151,8 @@ def _finish_hello(session: "SubmissionSession", event: events.HelloGiven, reply:
 
 
 def _command(session: "SubmissionSession", event: events.CommandGiven) -> Step | None:
+    if not session.engine.in_transaction:
+        session.begin_envelope()
     arguments = (event.argument,) if event.verb in ("NOOP", "VRFY") else ()
     hook = session.door.hooks[event.verb]
     return _call(session, hook, _finish_command, event, event.reply, *arguments)

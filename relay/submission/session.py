@@ -274,7 +274,9 @@ class SubmissionSession(SMTP):
         """Start over, knowing only who is at the other end (RFC 3207 section 4.2)."""
         session = self.session = self._create_session()
         session.peer = peer = transport.get_extra_info("peername")
-        session.peer_address = self._peer_address or (str(peer[0]) if peer else "")
+        # A unix socket's peer has a path or nothing, not a pair.
+        found = str(peer[0]) if isinstance(peer, tuple) else ""
+        session.peer_address = self._peer_address or found
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             cipher = tls.cipher()
