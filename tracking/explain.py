@@ -18,7 +18,6 @@ MESSAGE_RULES = {
     "report": "delivery reports are never changed",
     "already-tracked": "the message already carries our links or pixel",
     "too-many-links": "the message has more links than the budget allows",
-    "too-many-fields": "a header has more fields than the budget allows",
     "too-deep": "the message nests its parts deeper than the budget allows",
     "too-many-parts": "the message has more parts than the budget allows",
     "duplicate-content-type": "Content-Type is given twice",

@@ -9,14 +9,15 @@ bytes). What cannot be done safely is left, with a reason: for the whole message
 part, or a link. Time is linear and every count is bounded. No input raises.
 Leaves to others: whether tracking is on, when to sign, and who the recipient is.
 
-Reasons for a message: no-html, nothing-to-track, switched-off, bare-line-end, signed, report,
-already-tracked, too-many-links, too-deep, too-many-parts, bad-header, duplicate-*; where no part
-could be changed, the reason of the first one with HTML.
-Reasons for a part: attachment, has-filename, in-signed, in-encrypted, in-message, unclosed,
+Reasons for a message: no-html, nothing-to-track, switched-off, signed, report, already-tracked,
+too-many-links, too-deep, too-many-parts, bad-header, duplicate-*; and where no part could be
+changed, the reason of the first one with HTML.
+Reasons for a part: attachment, has-filename, in-signed, in-encrypted, in-message, report, unclosed,
 unknown-encoding, qp-malformed, base64-malformed, charset-unknown, charset-wide, charset-stateful,
 charset-invalid, nul, bare-line-end, too-large, over-budget, line-limit, inline-pgp, empty.
-Reasons for a link: see `urls.judge`; and excluded-by-VENDOR, too-long, query-charset, outlook-off,
-and foreign, template, select where a browser builds no link.
+Reasons for a link: empty, fragment, placeholder, protocol-relative, relative, scheme, no-host,
+bad-host, own-host, list-unsubscribe, excluded-by-VENDOR, too-long, query-charset, foreign,
+template, select, frameset; or its part's.
 """
 
 from collections.abc import Iterable

@@ -92,6 +92,20 @@ def scan(data: bytes, start: int, stop: int, *, outlook: bool, max_anchors: int 
     return Scan(reading.anchors, reading.place(start), reading.unusual, reading.over_budget)
 
 
+_HIDDEN = re.compile(rb"(?i:display[\t\n\f\r ]*+:[\t\n\f\r ]*+none)")
+
+
+def _may_end_hidden(data: bytes) -> bool:
+    """Say whether a hidden block may still be open at the end of the document."""
+    if not _HIDDEN.search(data):
+        return False
+    lowered = data.lower()
+    return any(
+        lowered.count(b"<" + name) > lowered.count(b"</" + name)
+        for name in (b"div", b"span", b"p", b"center")
+    )
+
+
 class _Reading:
     """The state of one quick reading."""
 
@@ -131,6 +145,8 @@ class _Reading:
 
     def place(self, start: int) -> int:
         """Say where the pixel goes: before the body's end, or at the end of the text."""
+        if b"none" in self.data and _may_end_hidden(self.data):
+            return -1
         if self.candidate >= 0 or self.last_end:
             return self.candidate
         if self.cut or self.depth or self.open or not self.body or self.after:

@@ -288,8 +288,9 @@ class Tree(Stack):
             while self.foreign():
                 self._pop()
             return False
+        known = self._open[b"svg:" + name] or self._open[b"mml:" + name]
         for depth, open_name in enumerate(self._stack[: -MAX_SEARCH - 1 : -1], 1):
-            if not open_name.startswith(FOREIGN):
+            if not known or not open_name.startswith(FOREIGN):
                 break
             if open_name[4:] == name:
                 for _ in range(depth):

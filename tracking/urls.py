@@ -60,13 +60,13 @@ _AROUND = "".join(map(chr, range(0x21)))
 _INSIDE = str.maketrans("", "", "\t\r\n")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"[hH][tT][tT][pP][sS]?://([^/\\?#]+)")
-_USUAL = re.compile(rb"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[0-9]{1,5})?([/?#][!-~]*)?")
+_USUAL = re.compile(rb"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[0-9]{1,4})?([/?#][!-~]*)?")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?::([0-9]{0,5}))?")
 _ESCAPED_HOST = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})+(?::([0-9]{0,5}))?")
 # Merge tags of mailers: {{x}} {%x%} %%x%% *|X|* ${x} {$x} #{x} <%x%> [[x]] [%x%] %x%. Three
 # letters or more between single percent signs, and not if either sign begins an escape.
 _PLACEHOLDER = re.compile(
-    r"\{\{|\}\}|\{%|%\}|\{\$|\$\{|#\{|<%|%>|\[\[|\]\]|\[%|%\]|\*\||\|\*"
+    r"\{\{|\}\}|\{%|%\}|\{\$|\$\{|#\{|<%|%>|\[\[|\]\]|\[%|%\]|\*\|[^|]*\|\*"
     r"|%%[A-Za-z_][^%\s]*%%"
     r"|%(?![0-9A-Fa-f]{2})[A-Za-z_][A-Za-z0-9_.:-]{2,}%"
     r"|%[A-Za-z_][A-Za-z0-9_.:-]{2,}%(?![0-9A-Fa-f]{2}|[A-Za-z0-9])"

@@ -153,8 +153,9 @@ def field_line(name: bytes, value: bytes) -> bytes:
 
 # ------------------------------------------------------------------------------- parameters
 
+_SEPARATORS = re.compile(rb"[; \t\r\n]*+")
 _PARAMETER = re.compile(
-    rb';[; \t\r\n]*+([^\s=;"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"((?:[^"\\]|\\[\s\S])*+)("?)|([^;]*+))'
+    rb'([^\s=;"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"((?:[^"\\]|\\[\s\S])*+)"?|([^;]*+))'
 )
 _QUOTED_PAIR = re.compile(rb"\\([\s\S])")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -193,14 +194,24 @@ def parameters(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 def _pairs(value: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
-    for _ in range(MAX_PARAMETERS):
-        match = _PARAMETER.search(value, at)
+    """Give the parameters behind the main value; what is none is passed over to the next ";"."""
+    found = 0
+    while at < len(value) and found < MAX_PARAMETERS:
+        separators = _SEPARATORS.match(value, at)
+        at = separators.end() if separators else at
+        match = _PARAMETER.match(value, at)
         if match is None:
-            return
-        bare = match[4]
+            at = value.find(b";", at)
+            if at < 0:
+                return
+            at += 1
+            continue
+        found += 1
+        bare = match[3]
         text = _QUOTED_PAIR.sub(rb"\1", match[2]) if bare is None else bare.strip()
         yield match[1].lower(), text
-        at = match.end()
+        behind = value.find(b";", match.end())
+        at = len(value) if behind < 0 else behind + 1
 
 
 def _joined(parts: list[tuple[int, bool, bytes]]) -> bytes:

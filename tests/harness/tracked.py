@@ -19,6 +19,15 @@ from tracking.render import render
 from tracking.tokens import Mint
 
 HEAD = b"From: news@shop.test\r\nTo: ann@inbox.test\r\nSubject: news\r\nMIME-Version: 1.0\r\n"
+_AS_BROWSERS_DO = {
+    "us-ascii": "cp1252",
+    "iso-8859-1": "cp1252",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "big5": "big5hkscs",
+    "euc-kr": "cp949",
+}
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 
 
@@ -81,7 +90,8 @@ def read(message: bytes) -> Reading:
             continue
         body = decoded(part)
         bodies.append(body)
-        text = body.decode(part.get_content_charset() or "utf-8", "replace")
+        label = part.get_content_charset() or "utf-8"
+        text = body.decode(_AS_BROWSERS_DO.get(label, label), "replace")
         tree = html5lib.parse(text, treebuilder="etree")
         for element in tree.iter():
             if element.tag in (f"{_XHTML}a", f"{_XHTML}area") and element.get("href") is not None:
