@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
+
 from relay.sandbox.sink import Sink
 from tests.harness.checker import (
     Allowance,
@@ -28,7 +30,7 @@ from tests.harness.kept import Kept, integrity, read_kept
 from tests.harness.ledger_file import LedgerFile, Tried, read_ledger
 from tests.harness.mails import Mix, mails
 from tests.harness.provision import provision, submission_door
-from tests.harness.relay_under_test import RelayUnderTest
+from tests.harness.relay_under_test import RelayEndedError, RelayUnderTest
 
 IN_FLIGHT = 64
 """Deliveries that one worker may have on the wire or settled and not yet committed at a kill: its
@@ -143,8 +145,13 @@ class _Keeper:
             await self._relay.ended()
             self._quiet.clear()
             began = time.monotonic()
-            await self._relay.gone()
-            await self._relay.start()
+            while True:
+                await self._relay.gone()
+                try:
+                    await self._relay.start()
+                except RelayEndedError:
+                    continue  # struck again while it was starting
+                break
             self.recoveries.append(time.monotonic() - began)
             self._quiet.set()
 
@@ -173,13 +180,30 @@ async def _drain(relay: RelayUnderTest, sink: Sink, tried: Tried, seconds: float
         there = {r for got in sink.got if got.taken or got.uncertain for r in got.recipients}
         return expected <= there or time.monotonic() > deadline
 
+    async def counted() -> bool:
+        return await _all_ended(relay) or time.monotonic() > deadline
+
     while True:
         await relay.until(arrived, "all that was acknowledged to arrive", seconds + 10)
+        await relay.until(counted, "all facts to be counted", seconds + 10)
         status = await relay.stop()
         kept = read_kept(relay.data_dir)
         if not (kept.waiting or kept.unsent) or time.monotonic() > deadline:
             return status
         await relay.start()
+
+
+async def _all_ended(relay: RelayUnderTest) -> bool:
+    """Tell whether the statistics know an end of everything that was requested."""
+    try:
+        status, answer = await relay.ask("GET", "/api/v1/stats")
+    except (OSError, aiohttp.ClientError, TimeoutError):
+        return False  # control is being started again
+    if status != 200 or not answer["rows"]:
+        return False
+    values = answer["rows"][0]["values"]
+    ends = ("delivered", "hard_bounces", "soft_bounces", "failed", "excluded")
+    return bool(values["requested"] == sum(values[name] for name in ends) > 0)
 
 
 def _judge(

@@ -48,7 +48,7 @@ class Gremlin:
     def __init__(self, strikes: Sequence[Strike], pids: Callable[[], dict[str, int]]) -> None:
         """Take the plan and the way to find processes."""
         self.done: list[Struck] = []
-        self._waiting = sorted(strikes, key=lambda strike: strike.after)
+        self._waiting = list(strikes)
         self._pids = pids
 
     @property
@@ -57,11 +57,12 @@ class Gremlin:
         return not self._waiting
 
     def progress(self, acknowledged: int) -> None:
-        """Strike if the moment has come."""
-        while self._waiting and self._waiting[0].after <= acknowledged:
-            strike = self._waiting.pop(0)
+        """Strike if the moment has come; who is not alive just then is struck at a later moment."""
+        due = [strike for strike in self._waiting if strike.after <= acknowledged]
+        for strike in due:
             pid = self._pids().get(strike.name)
             if pid is not None and self._hit(pid, strike.signal):
+                self._waiting.remove(strike)
                 self.done.append(Struck(name=strike.name, pid=pid, signal=strike.signal.name))
 
     def _hit(self, pid: int, number: signal.Signals) -> bool:

@@ -27,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 Settings = Mapping[str, Mapping[str, object]]
 
 
+class RelayEndedError(AssertionError):
+    """The relay ended while it was waited for."""
+
+
 class RelayUnderTest:
     """One node; use as an async context manager, or call start and stop."""
 
@@ -116,9 +120,9 @@ class RelayUnderTest:
         self.pids()
 
     async def is_ready(self) -> bool:
-        """Ask /readyz; raises AssertionError when the relay has ended instead."""
+        """Ask /readyz; raises RelayEndedError when the relay has ended instead."""
         if self._process is not None and self._process.returncode is not None:
-            raise AssertionError(f"the relay ended with {self._process.returncode}\n{self.tail()}")
+            raise RelayEndedError(f"the relay ended with {self._process.returncode}\n{self.tail()}")
         try:
             status, _ = await self.ask("GET", "/readyz")
         except (OSError, aiohttp.ClientError, TimeoutError):
