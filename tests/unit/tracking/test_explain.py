@@ -1,7 +1,7 @@
 """Every decision has a sentence, and text from the mail cannot harm a terminal."""
 
+import inspect
 import re
-from pathlib import Path
 
 import relay.mail.mime
 import tracking.parts
@@ -47,9 +47,9 @@ def test_a_skipped_message_says_why() -> None:
 
 
 def test_control_characters_are_shown_not_sent() -> None:
-    text = as_text(explain(plan_of(html_message(page("<a href='x&#27;]0;evil&#7;'>x</a>")))))
+    text = as_text(explain(plan_of(html_message(page("<a href='x&#27;]0;evil&#7;x'>x</a>")))))
     assert "\x1b" not in text
-    assert "\\x1b]0;evil\\x07" in text
+    assert "\\x1b]0;evil\\x07x" in text
 
 
 def test_long_urls_are_cut() -> None:
@@ -61,7 +61,7 @@ def documented(what: str) -> set[str]:
     """Give the reason codes that the plan's docstring lists for messages, parts or links."""
     text = (tracking.plan.__doc__ or "").partition(f"Reasons for a {what}: ")[2]
     listed = re.split(r"[;.]", text.partition("Reasons")[0])[0]
-    return set(re.findall(r"[a-zA-Z-]+[a-zA-Z*]", listed))
+    return set(re.findall(r"[a-zA-Z0-9-]+[a-zA-Z*]", listed))
 
 
 def expanded(codes: set[str]) -> set[str]:
@@ -88,6 +88,6 @@ def test_every_reason_the_code_gives_is_documented() -> None:
 
 
 def test_every_defect_that_leaves_a_message_has_a_sentence() -> None:
-    source = Path(relay.mail.mime.__file__).read_text()
+    source = inspect.getsource(relay.mail.mime)
     for code in re.findall(r'"(duplicate-[a-z-]+|too-(?:deep|many-parts))"', source):
         assert code in MESSAGE_RULES
