@@ -7,6 +7,7 @@ the bound or of an unknown kind raises `LinkError`; the reader never allocates m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 
@@ -98,6 +99,15 @@ def encode(frame: AnyFrame) -> bytes:
     """Give a frame as it goes over the socket."""
     payload = _ENCODER.encode(frame)
     return len(payload).to_bytes(_LENGTH_OCTETS, "big") + payload
+
+
+def send(writer: asyncio.StreamWriter, frame: AnyFrame) -> None:
+    """Queue a frame for sending. One for a link that is lost is dropped: whoever reads from that
+    link hears of it, and facts are sent again on the next one.
+    """
+    # uvloop raises RuntimeError for a closed transport, where asyncio drops what is written
+    with contextlib.suppress(RuntimeError):
+        writer.write(encode(frame))
 
 
 async def read(reader: asyncio.StreamReader) -> AnyFrame:

@@ -91,12 +91,12 @@ class Hub:
     def publish(self, changes: Sequence[Change]) -> None:
         """Send steps of the change feed to every worker."""
         for peer in self.peers.values():
-            peer.writer.write(frames.encode(frames.Changed(changes=tuple(changes))))
+            frames.send(peer.writer, frames.Changed(changes=tuple(changes)))
 
     def suppressed(self) -> None:
         """Tell every worker that the suppression table was replaced."""
         for peer in self.peers.values():
-            peer.writer.write(frames.encode(frames.Suppressed()))
+            frames.send(peer.writer, frames.Suppressed())
 
     async def ask(
         self, name: str, args: dict[str, Any] | None = None, seconds: float = _ANSWER_SECONDS
@@ -112,7 +112,7 @@ class Hub:
             waiting[peer.worker] = peer.owed[command.id] = (
                 asyncio.get_running_loop().create_future()
             )
-            peer.writer.write(frames.encode(command))
+            frames.send(peer.writer, command)
         if waiting:
             await asyncio.wait(waiting.values(), timeout=seconds)
         return {worker: _outcome(future) for worker, future in waiting.items()}
@@ -142,10 +142,10 @@ class Hub:
         if not isinstance(hello, frames.Hello):
             raise frames.LinkError("expected Hello")
         marks = await self._marks(hello.spools)
-        writer.write(frames.encode(frames.Welcome(marks=marks, version=self._version())))
+        frames.send(writer, frames.Welcome(marks=marks, version=self._version()))
         missed = self._replay(hello.version)
         if missed:
-            writer.write(frames.encode(frames.Changed(changes=tuple(missed))))
+            frames.send(writer, frames.Changed(changes=tuple(missed)))
         peer = Peer(
             worker=hello.worker,
             pid=hello.pid,
@@ -162,7 +162,7 @@ class Hub:
             case frames.Facts(spool=spool, rows=rows):
                 async with self._folding:
                     upto = await self._fold(spool, [Batch(seq, events) for seq, events in rows])
-                peer.writer.write(frames.encode(frames.Folded(spool=spool, upto=upto)))
+                frames.send(peer.writer, frames.Folded(spool=spool, upto=upto))
                 await peer.writer.drain()
             case frames.Status(gauges=gauges, counters=counters):
                 peer.gauges, peer.counters = gauges, counters

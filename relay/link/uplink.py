@@ -115,7 +115,7 @@ class Uplink:
             version=self._receiver.settings_version,
             spools=tuple(spools),
         )
-        writer.write(frames.encode(hello))
+        frames.send(writer, hello)
         welcome = await frames.read(reader)
         if not isinstance(welcome, frames.Welcome):
             raise frames.LinkError("expected Welcome after Hello")
@@ -149,7 +149,7 @@ class Uplink:
                 continue
             rows = _within_frame(batches)
             await self._room.acquire()
-            writer.write(frames.encode(frames.Facts(spool=spool.incarnation, rows=rows)))
+            frames.send(writer, frames.Facts(spool=spool.incarnation, rows=rows))
             await writer.drain()
             after = rows[-1][0]
 
@@ -160,7 +160,7 @@ class Uplink:
                 gauges=self._receiver.gauges(),
                 counters=self._receiver.counters(),
             )
-            writer.write(frames.encode(status))
+            frames.send(writer, status)
             await writer.drain()
             await asyncio.sleep(_STATUS_SECONDS)
 
@@ -194,7 +194,7 @@ class Uplink:
             except Exception as problem:  # noqa: BLE001 - the asker gets it; a command must not end a worker
                 _log.exception("command %s failed", command.name)
                 answer = frames.Answer(id=command.id, error=f"{command.name}: {problem}")
-        writer.write(frames.encode(answer))
+        frames.send(writer, answer)
 
 
 def _within_frame(batches: list[Batch]) -> tuple[tuple[int, tuple[bytes, ...]], ...]:

@@ -128,8 +128,8 @@ class Session:
         except _HangUpError as end:
             if end.reset:
                 self._writer.transport.abort()
-        except (EOFError, OverrunError, TimeoutError, ConnectionError, ssl.SSLError):
-            pass  # the client's affair: nothing was promised beyond what take() has seen
+        except (EOFError, OverrunError, TimeoutError, ConnectionError, ssl.SSLError, RuntimeError):
+            pass  # the client left (RuntimeError is uvloop's word); take() has seen all we promised
 
     async def _command(self, line: bytes) -> None:
         verb, _, rest = line.partition(b" ")
