@@ -31,6 +31,15 @@ _DIALOGUE = re.compile(
     re.MULTILINE,
 )
 _AUTO_PREFIX: Final = ("auto:", "autoreply:", "auto-reply:", "[auto", "(auto")
+_CONVERSATION: Final = ("re:", "aw:", "sv:", "[", "re :", "antw:")
+_HEADINGS: Final = ("undeliverable:", "undelivered:", "non-delivery:", "unzustellbar:", "non remis")
+_ENDINGS: Final = (
+    "non remis",
+    "undeliverable",
+    "undelivered",
+    "not delivered",
+    "(delivery failed)",
+)
 _NOT_ANSWERED: Final = frozenset({"no", ""})
 _AUTO_WORDS: Final = frozenset({"auto_reply", "auto-reply", "autoreply"})
 _AUTO_FIELDS: Final = (
@@ -86,19 +95,32 @@ def reporter(fields: Fields, text: str) -> str:
         return ""
     if not (daemon or subjected or null_path):
         return ""
-    return _reporter(daemon, subjected, null_path, fold(text[:LOOK]))
+    words = fold(text[:LOOK])
+    if daemon:
+        spoken = subjected or _failed(words) or ("daemon" in sender and _any("report-words", words))
+        return "a mail system's name and words" if spoken else ""
+    if null_path:
+        spoken = subjected or _failed(words) or _any("report-words", words)
+        return "the null sender and words of failed delivery" if spoken else ""
+    return "a subject and words of failed delivery" if _unnamed(fields, subject, words) else ""
 
 
-def _reporter(daemon: bool, subjected: bool, null_path: bool, words: str) -> str:
-    """Weigh the signs: a system's name, a subject, the null sender, words of failed delivery."""
-    spoken = _any("report-words", words) or _DIALOGUE.search(words) is not None
-    if daemon and (subjected or spoken):
-        return "a mail system's name and words"
-    if subjected and (spoken or null_path):
-        return "a subject and words of failed delivery"
-    if null_path and spoken:
-        return "the null sender and words of failed delivery"
-    return ""
+def _failed(words: str) -> bool:
+    return _any("failure-words", words) or _DIALOGUE.search(words) is not None
+
+
+def _unnamed(fields: Fields, subject: str, words: str) -> bool:
+    """Tell whether a mail with a report's subject, from nobody known as a mail system, is one.
+
+    People write about failed deliveries, in answers and on lists; shops about parcels.
+    """
+    if subject.startswith(_HEADINGS) or subject.endswith(_ENDINGS):
+        return _failed(words) or _any("report-words", words)
+    if subject.startswith(_CONVERSATION):
+        return False
+    if any(name in fields for name in ("in-reply-to", "list-id", "list-post")):
+        return False
+    return _failed(words) and _any("mail-words", words)
 
 
 def _is_auto_subject(subject: str) -> bool:
