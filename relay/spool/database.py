@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,6 +59,16 @@ class Database:
         """Give all rows of a query."""
         with self._translated:
             return self._execute(sql, values).fetchall()
+
+    def pages(self, sql: str, values: Sequence[object] = ()) -> Iterator[list[Row]]:
+        """Give the rows of a query a few at a time, so that the caller may stop."""
+        with self._translated:
+            cursor = self._execute(sql, values)
+            try:
+                while page := cursor.fetchmany(128):
+                    yield page
+            finally:
+                cursor.close()
 
     def row(self, sql: str, values: Sequence[object] = ()) -> Row | None:
         """Give the first row of a query."""

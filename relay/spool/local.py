@@ -321,7 +321,14 @@ class LocalSpool:
         claimed: dict[str, int] = {}
         for delivery in self._claimed.values():
             claimed[delivery.destination] = claimed.get(delivery.destination, 0) + 1
-        return await self._hand.read(lambda db: queries.destinations(db, claimed))
+        found: list[Waiting] = []
+        last: str | None = ""
+        while last is not None:
+            page = await self._hand.read(partial(queries.destinations, after=last))
+            found += [w._replace(claimed=claimed.pop(w.destination, 0)) for w in page]
+            last = page[-1].destination if len(page) == queries.DESTINATIONS else None
+        found = [w for w in found if w.waiting or w.held or w.claimed]
+        return found + [Waiting(name, 0, count, 0, 0, 0) for name, count in claimed.items()]
 
     async def queues(self, selection: Selection, limit: int) -> list[tuple[QueueKey, Waiting]]:
         """List the queues of a selection with what waits in each."""

@@ -15,6 +15,7 @@ from relay.spool.group import decode, replace
 from relay.spool.protocol import Batch, Due, DueQueue, QueueKey, Selection, Waiting
 
 SCAN = 5_000  # queues looked at for one answer to `due`
+DESTINATIONS = 1_000  # given in one answer
 KEY = "destination, account, campaign, sending_domain, priority"
 QUEUED = "q.id, q.message, q.queue, q.state, q.not_before, q.held_at, q.body"
 
@@ -26,18 +27,18 @@ def due(database: Database, now: int, limit: int, exclude: Collection[str], afte
 
     `after` is a next_due below which not to look, so that a caller can go on where it stopped.
     """
-    rows = database.rows(
+    found: list[DueQueue] = []
+    for page in database.pages(
         f"SELECT id, {KEY}, waiting, next_due FROM queues "  # noqa: S608 - our own names
         "WHERE waiting > 0 AND paused = 0 AND next_due <= ? AND next_due >= ? "
         "ORDER BY next_due, id LIMIT ?",
         (now, after, SCAN),
-    )
-    found = []
-    for row in rows:
-        if row[1] not in exclude:
-            found.append(DueQueue(row[0], QueueKey(*row[1:6]), row[6], row[7]))
-            if len(found) == limit:
-                break
+    ):
+        wanted = (row for row in page if row[1] not in exclude)
+        found += [DueQueue(row[0], QueueKey(*row[1:6]), row[6], row[7]) for row in wanted]
+        if len(found) >= limit:
+            del found[limit:]
+            break
     later = database.number(
         "SELECT min(next_due) FROM queues WHERE waiting > 0 AND paused = 0 AND next_due > ?",
         (now,),
@@ -58,19 +59,18 @@ def key_filter(selection: Selection) -> tuple[str, list[object]]:
     return clause, list(chosen.values())
 
 
-def destinations(database: Database, claimed: dict[str, int]) -> list[Waiting]:
-    """Sum up the queues by destination; `claimed` counts what is in dispatch's hands."""
+def destinations(database: Database, after: str) -> list[Waiting]:
+    """Sum up the queues by destination, a bounded number by name above `after`."""
     rows = database.rows(
         "SELECT destination, sum(waiting), sum(held), min(nullif(oldest, 0)), "
         "min(CASE WHEN waiting > 0 THEN next_due END), max(last_reply) FROM queues "
-        "WHERE waiting + held > 0 GROUP BY destination"
+        "WHERE destination > ? GROUP BY destination ORDER BY destination LIMIT ?",
+        (after, DESTINATIONS),
     )
-    claimed = dict(claimed)
-    found = [
-        Waiting(name, waiting, claimed.pop(name, 0), held, oldest or 0, next_due or 0, said)
+    return [
+        Waiting(name, waiting, 0, held, oldest or 0, next_due or 0, said)
         for name, waiting, held, oldest, next_due, said in rows
     ]
-    return found + [Waiting(name, 0, count, 0, 0, 0) for name, count in claimed.items()]
 
 
 def queues(database: Database, selection: Selection, limit: int) -> list[tuple[QueueKey, Waiting]]:
