@@ -14,15 +14,19 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from metrics.events import Event, Kind
 from relay.clock import now
 from relay.control.operations.dkim_keys import KeyMaker, new_rsa_key
 from relay.control.operations.dns_records import NodeNames
 from relay.control.services import Services, build_services
 from relay.control.suppression_feed import SuppressionFeed
+from relay.ids import IdSource
 from relay.ledger.engine import Ledger, open_ledger
+from relay.ledger.fold import Folder
 from relay.mail.keyring import KeyRing
 from relay.notices import NoticeBoard
 from relay.settings import Change
+from relay.spool.protocol import Batch
 from relay.web.admin.app import build_admin_app
 from relay.web.admin.problems import Problem
 
@@ -176,3 +180,43 @@ async def admin_under_test(
         finally:
             await runner.cleanup()
             board.close()
+
+
+class Facts:
+    """Facts as workers send them up: taken, folded, settled."""
+
+    def __init__(self, admin: AdminUnderTest, moment: list[int], *, spool: str = "spool-1") -> None:
+        """Start with an empty outbox and one delivery to tell of."""
+        self._spool = spool
+        self._admin = admin
+        self._folder = Folder(admin.ledger)
+        self._at = moment
+        self._seq = 0
+        self.delivery = IdSource(1, clock=lambda: moment[0]).take()
+
+    async def send(self, *events: Event, crash: bool = False) -> int:
+        """Send one batch; with `crash` control ends before the fold and it is sent again."""
+        self._seq += 1
+        batch = [Batch(self._seq, tuple(msgspec.msgpack.encode(event) for event in events))]
+        facts = self._admin.services.suppression_facts
+        made = await facts.take(batch)
+        if crash:
+            made += await facts.take(batch)
+        await self._folder.fold(self._spool, batch)
+        return made + await facts.settle()
+
+    def event(self, kind: Kind, **more: Any) -> Event:
+        """Give a fact of the delivery."""
+        return Event(kind=kind, at=self._at[0], delivery=self.delivery, **more)
+
+    def accepted(self) -> Event:
+        """Give the fact that the delivery was accepted."""
+        return self.event(
+            Kind.ACCEPTED,
+            message=self.delivery,
+            account=1,
+            sending_domain="shop.test",
+            recipient="Ann@inbox.test",
+            recipient_domain="inbox.test",
+            campaign="spring",
+        )

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from relay.clock import now
 from relay.control.caller import Scope
 from relay.control.route import PREFIX, Route
-from tests.harness.admin import AdminUnderTest, Reply, admin_under_test
+from relay.ids import to_text
+from tests.harness.admin import AdminUnderTest, Facts, Reply, admin_under_test
 from tests.harness.routes import all_routes
 
 ROUTES = all_routes()
@@ -34,6 +36,13 @@ FOR_ANOTHER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/tracking", {"domains": ["shop.test"], "opens": "on"}),
     ("/tracking", {"domains": ["other.test", "shop.test"], "opens": "on"}),
 )
+
+
+REQUIRED = "campaign=spring&group=delivered&"  # of the routes on audiences
+
+
+def _query(one: Route) -> str:
+    return "?" + (REQUIRED if "/audience" in one.path else "")
 
 
 def _name(one: Route) -> str:
@@ -69,6 +78,9 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
             answer = await admin.ask("POST", path, body, key=owner)
             assert answer.status == 201, answer.text
             made[name] = answer.json.get("id") or answer.json["credential"]["id"]
+        facts = Facts(admin, [now()])
+        await facts.send(facts.accepted())
+        made["delivery"] = to_text(facts.delivery)
         yield Two(admin, made, owner, await admin.key(other, ["read", "write"]))
 
 
@@ -110,7 +122,8 @@ async def test_lists_show_a_stranger_nothing_of_others(two: Two) -> None:
     """No list, export or statistic names what belongs to another account."""
     for one in ROUTES:
         if one.method == "GET" and not one.parameters:
-            answer = await two.admin.ask("GET", one.path.removeprefix(PREFIX), key=two.stranger)
+            path = one.path.removeprefix(PREFIX) + _query(one)
+            answer = await two.admin.ask("GET", path, key=two.stranger)
             assert answer.status in (200, 403)
             assert not re.search(r"shop|spring|ann@inbox", answer.text, re.IGNORECASE), _name(one)
 
@@ -126,7 +139,7 @@ async def test_asking_for_another_account_by_its_id_is_404(two: Two) -> None:
     ]
     assert len(asked) > 8
     for one in asked:
-        path = one.path.removeprefix(PREFIX) + "?account=1"
+        path = one.path.removeprefix(PREFIX) + _query(one) + "account=1"
         assert (await two.admin.ask("GET", path, key=two.stranger)).status == 404, _name(one)
 
 
@@ -173,8 +186,18 @@ async def test_a_key_bound_to_a_domain_sees_that_domain_alone(two: Two) -> None:
         (f"/credentials/{two.values['credential']}", 404),
         ("/suppressions", 403),
         ("/audit", 403),
+        ("/deliveries?sending_domain=second.test", 404),
+        ("/audience?campaign=spring&group=delivered", 404),
+        ("/audience?campaign=spring&group=delivered&sending_domain=shop.test", 200),
+        (f"/deliveries/{two.values['delivery']}", 200),
     ):
         assert (await two.admin.ask("GET", path, key=key)).status == status, path
+    found = (await two.admin.ask("GET", "/deliveries", key=key)).json["items"]
+    assert [entry["sending_domain"] for entry in found] == ["shop.test"]
+    beside = await two.admin.key(shop, ["read"], ["second.test"])
+    assert (await two.admin.ask("GET", "/deliveries", key=beside)).json["items"] == []
+    other = f"/deliveries/{two.values['delivery']}"
+    assert (await two.admin.ask("GET", other, key=beside)).status == 404
     refused = await two.admin.ask("POST", "/tracking", {"opens": "on"}, key=key)
     assert refused.status == 403
     shown = await two.admin.ask("POST", "/tracking", {"domains": ["shop.test"], "opens": "on"},

@@ -8,19 +8,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from metrics.events import Event, Kind
+from metrics.events import Kind
 from relay.clock import DAY, SECOND
 from relay.control.suppression_feed import expire
-from relay.ids import IdSource
-from relay.ledger.fold import Folder
+from relay.ids import to_text
 from relay.mail.keyring import KeyRing
 from relay.notices import Notice, NoticeBoard
 from relay.spool.protocol import Batch
 from relay.suppressions import RecipientHash, Suppressions, entry_in_account
-from tests.harness.admin import AdminUnderTest, admin_under_test
+from tests.harness.admin import AdminUnderTest, Facts, admin_under_test
 from tracking.tokens import campaign_hash
 
 START = 1_800_000_000 * SECOND
@@ -246,45 +244,6 @@ async def test_an_import_that_is_no_csv(admin: AdminUnderTest, raw: bytes) -> No
     assert answer.status == 400 or answer.json["refused"] == 1
 
 
-class Facts:
-    """Facts as workers send them up: taken, folded, settled."""
-
-    def __init__(self, admin: AdminUnderTest, moment: list[int]) -> None:
-        """Start with an empty outbox."""
-        self._admin = admin
-        self._folder = Folder(admin.ledger)
-        self._at = moment
-        self._seq = 0
-        self.delivery = IdSource(1, clock=lambda: START).take()
-
-    async def send(self, *events: Event, crash: bool = False) -> int:
-        """Send one batch; with `crash` control ends before the fold and it is sent again."""
-        self._seq += 1
-        batch = [Batch(self._seq, tuple(msgspec.msgpack.encode(event) for event in events))]
-        facts = self._admin.services.suppression_facts
-        made = await facts.take(batch)
-        if crash:
-            made += await facts.take(batch)
-        await self._folder.fold("spool-1", batch)
-        return made + await facts.settle()
-
-    def event(self, kind: Kind, **more: Any) -> Event:
-        """Give a fact of the delivery."""
-        return Event(kind=kind, at=self._at[0], delivery=self.delivery, **more)
-
-    def accepted(self) -> Event:
-        """Give the fact that the delivery was accepted."""
-        return self.event(
-            Kind.ACCEPTED,
-            message=self.delivery,
-            account=1,
-            sending_domain="shop.test",
-            recipient="Ann@inbox.test",
-            recipient_domain="inbox.test",
-            campaign="spring",
-        )
-
-
 async def test_a_bounce_makes_an_entry_that_names_it(
     admin: AdminUnderTest, moment: list[int]
 ) -> None:
@@ -299,7 +258,7 @@ async def test_a_bounce_makes_an_entry_that_names_it(
     assert entry["recipient"] == "ann@inbox.test"
     assert entry["reason"] == "hard-bounce"
     assert entry["event"]["kind"] == "bounced"
-    assert entry["event"]["delivery"] == facts.delivery
+    assert entry["event"]["delivery"] == to_text(facts.delivery)
 
 
 @pytest.mark.parametrize(
