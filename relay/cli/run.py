@@ -80,14 +80,10 @@ def _introduce(config: Config, login: str, password: str) -> None:
     host, _, port = config.submission.listen.rpartition(":")
     print(f"  login    {login}")
     print(f"  password {password}   (shown once; `waypost credential --help` makes others)")
-    print("  a first mail:")
+    sender, recipient = "hello@example.test", "open@inbox.sandbox.test"
+    mail = f"From: {sender}\\r\\nTo: {recipient}\\r\\nSubject: First\\r\\n\\r\\nHello\\r\\n"
+    print("  a first mail, in one line:")
     print(
-        f"    curl -sk --ssl-reqd smtp://{host}:{port} -u '{login}:{password}' "
-        "--mail-from hello@example.test --mail-rcpt open@inbox.sandbox.test -T - <<'END'\n"
-        "From: hello@example.test\n"
-        "To: open@inbox.sandbox.test\n"
-        "Subject: My first mail\n"
-        "\n"
-        "Hello from Waypost\n"
-        "END"
+        f"    printf '{mail}' | curl -sSk --ssl-reqd smtp://{host}:{port} -u '{login}:{password}' "
+        f"--mail-from {sender} --mail-rcpt {recipient} -T -"
     )

@@ -10,6 +10,7 @@ It keeps no state and opens no database.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -84,7 +85,7 @@ def _bind(name: str, endpoint: str, deadline: float) -> socket.socket:
             listener.listen(_BACKLOG)
         except OSError as problem:
             listener.close()
-            if time.monotonic() > deadline:
+            if problem.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise ConfigError(
                     f"{name}: cannot listen on {endpoint}: {problem.strerror}"
                 ) from None
