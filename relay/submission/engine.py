@@ -6,44 +6,25 @@ by the limits; a refused or broken transaction leaves nothing behind. The only e
 `feed` and `next_event` are bugs; what the client does wrong becomes a reply.
 
 Left to others: sockets, TLS, time and delays (`session.py`), who may log in and send, and storing
-what came. Commands are in `verbs.py`, content in `content.py`, the AUTH dialogue in `sasl.py`.
-
-States and what moves between them:
-
-    COMMAND --line--> COMMAND | ASKED | SASL | CLOSED      DATA --end of content--> ASKED | COMMAND
-    SASL    --line--> COMMAND | ASKED | CLOSED             DATA --too much--------> CLOSED
-    ASKED   --answer--> COMMAND | DATA | CLOSED            CLOSED: input is dropped for ever
+what came. Commands are in `verbs.py`, lines in `reader.py`, content in `content.py`, what an answer
+changes in `outcomes.py`; the states are in `states.py`.
 """
 
-import enum
 from collections.abc import Callable, Mapping
 
 from relay.mail import lines
-from relay.submission import content, replies, sasl
-from relay.submission.events import Event, LoginTried, MessageGiven, Penalty, TlsWanted
+from relay.submission import content, replies
+from relay.submission.events import Event, MessageGiven, Penalty, TlsWanted
 from relay.submission.options import SessionLimits, SessionOptions
 from relay.submission.outcomes import OUTCOMES
 from relay.submission.reader import LineReader
+from relay.submission.states import EngineError, State
 
 _HTTP = frozenset(b"GET POST PUT HEAD PATCH DELETE OPTIONS TRACE CONNECT PRI".split())
 
 
-class State(enum.Enum):
-    """Where the dialogue stands."""
-
-    COMMAND = enum.auto()
-    SASL = enum.auto()
-    DATA = enum.auto()
-    ASKED = enum.auto()
-    CLOSED = enum.auto()
-
-
 # Members of an enumeration are looked up slowly; these names are read for each command.
 _COMMAND, _SASL, _DATA, _ASKED, _CLOSED = State
-
-
-class EngineError(RuntimeError):
-    """An answer without a question, or of the wrong kind: a bug of the caller."""
 
 
 Verb = Callable[["Engine", bytes], Event | None]
@@ -56,34 +37,6 @@ class Engine:
     `authenticated`, `tls` (bool), `in_transaction`, `smtputf8` (of the transaction), `recipients`
     and `messages` (counts), `state`, `failed_logins`, `commands` (lines answered so far).
     """
-
-    __slots__ = (
-        "_asked",
-        "_collector",
-        "_dialogue",
-        "_final",
-        "_out",
-        "_penalty",
-        "_reader",
-        "_verbs",
-        "authenticated",
-        "commands",
-        "errors",
-        "extended",
-        "failed_logins",
-        "helo",
-        "hooks",
-        "in_transaction",
-        "junk",
-        "limits",
-        "messages",
-        "options",
-        "recipients",
-        "smtputf8",
-        "state",
-        "tls",
-        "tls_possible",
-    )
 
     def __init__(
         self,
@@ -118,7 +71,7 @@ class Engine:
         self._out: list[bytes] = []
         self._asked: Event | None = None
         self._collector: content.Collector | None = None
-        self._dialogue: sasl.Dialogue | None = None
+        self._respond: Callable[[bytes], Event | None] | None = None
         self._final = b""
         self._penalty = False
         self._forget_greeting()
@@ -148,7 +101,7 @@ class Engine:
             elif state is _COMMAND or state is _SASL:
                 line = self._line()
                 if line is not None:
-                    event = self._command(line) if state is _COMMAND else self._respond(line)
+                    event = self._command(line) if state is _COMMAND else self._response(line)
                 elif self.state is state and not self._penalty:
                     return None
             else:
@@ -199,7 +152,7 @@ class Engine:
     def retire(self, reply: bytes) -> None:
         """Close at the next boundary: at once between transactions, else at the next command."""
         self._final = self._final or reply
-        if self.state in (_COMMAND, _SASL) and not self.in_transaction:
+        if self.between_messages:
             self.close(reply)
 
     def close(self, reply: bytes = b"") -> None:
@@ -213,7 +166,6 @@ class Engine:
         self._penalty = False
         self.end_transaction()
         self._collector = None
-        self._dialogue = None
         self._reader.clear()
 
     def take_output(self) -> bytes:
@@ -295,10 +247,18 @@ class Engine:
         self.recipients = 0
         self.smtputf8 = False
 
-    def begin_dialogue(self, mechanism: bytes, initial: bytes | None) -> Event | None:
-        """Start AUTH."""
-        self._dialogue = sasl.Dialogue(mechanism)
-        return self._dialogue_step(self._dialogue.start(initial))
+    def challenge(self, reply: bytes, respond: Callable[[bytes], Event | None]) -> None:
+        """Say 334; the next line goes to `respond` and is no command."""
+        self.say(reply)
+        self.state = _SASL
+        self._respond = respond
+
+    def refuse_recipient(self, reply: bytes) -> None:
+        """Refuse a recipient; a customer's long list may hold many bad ones, a stranger's not."""
+        if self.authenticated:
+            self.say(reply)
+        else:
+            self.fail(reply)
 
     def fail_login(self, reply: bytes) -> None:
         """Refuse a login and count it."""
@@ -315,8 +275,6 @@ class Engine:
     def forget_login(self) -> None:
         """The login is no longer valid: as if AUTH had not been said."""
         self.authenticated = False
-
-    # ---- lines ---------------------------------------------------------------------------------
 
     def _line(self) -> bytes | None:
         """The next good line. None: no line, or a bad one changed the state."""
@@ -357,36 +315,19 @@ class Engine:
             self.fail(replies.UNKNOWN_COMMAND)
         return None
 
-    # ---- AUTH ----------------------------------------------------------------------------------
-
-    def _respond(self, line: bytes) -> Event | None:
-        if self._dialogue is None:
+    def _response(self, line: bytes) -> Event | None:
+        """A line of the AUTH dialogue."""
+        respond, self._respond = self._respond, None
+        if respond is None:
             raise EngineError("a response without a dialogue")
-        return self._dialogue_step(self._dialogue.respond(line))
-
-    def _dialogue_step(self, step: sasl.Step) -> Event | None:
-        if isinstance(step, bytes) and step[:3] == b"334":
-            self.say(step)
-            self.state = _SASL
-            return None
         self.state = _COMMAND
-        self._dialogue = None
-        if isinstance(step, LoginTried):
-            return step
-        if step is replies.AUTH_FAILED:
-            self.fail_login(step)
-        else:
-            self.fail(step)
-        return None
-
-    # ---- content -------------------------------------------------------------------------------
+        return respond(line)
 
     def _content(self) -> Event | None:
         collector = self._collector
         if collector is None:
             raise EngineError("no content is being read")
-        taken = collector.take()
-        if taken is None:
+        if (taken := collector.take()) is None:
             if collector.size > self.limits.message + self.limits.message_slack:
                 self.close(replies.MESSAGE_TOO_LARGE)
             return None

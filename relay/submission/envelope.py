@@ -59,6 +59,17 @@ class MailSession(Session):
         self.login: Any = None
         self.helo = ""
 
+    def learn(self, transport: asyncio.BaseTransport, named: str) -> None:
+        """Take who and what is at the other end; `named` is the address a proxy gave, or empty."""
+        self.peer = peer = transport.get_extra_info("peername")
+        # A unix socket's peer has a path or nothing, not a pair.
+        self.peer_address = named or (str(peer[0]) if isinstance(peer, tuple) else "")
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            cipher = tls.cipher()
+            self.ssl = {"ssl_object": tls, "cipher": cipher}
+            self.tls = TlsInfo(version=tls.version() or "", cipher=cipher[0] if cipher else "")
+
     @property
     def auth_data(self) -> Any:
         """What aiosmtpd calls the login."""

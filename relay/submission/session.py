@@ -18,17 +18,18 @@ from aiosmtpd.smtp import SMTP
 
 from relay.submission import replies
 from relay.submission.door import Door
-from relay.submission.engine import Engine, State
-from relay.submission.envelope import MailEnvelope, MailSession, TlsInfo
+from relay.submission.engine import Engine
+from relay.submission.envelope import MailEnvelope, MailSession
 from relay.submission.events import Penalty, TlsWanted
 from relay.submission.patience import Patience
 from relay.submission.serving import SERVE, Step
+from relay.submission.states import State
 from relay.submission.verbs import VERBS
+from relay.submission.wire import Wire
 
 log = logging.getLogger(__name__)
 
 _HANDSHAKE_SECONDS = 30.0
-_LINGER_OCTETS = 1 << 20
 _DATA = State.DATA
 
 
@@ -53,11 +54,9 @@ class SubmissionSession(SMTP):
         self._counted_as = self._peer_address = peer_address
         self._driver: asyncio.Task[None] | None = None
         self._write_paused = False
-        self._read_paused = False
-        self._closing = False
+        self._wire = Wire()
         self._lost = False
         self._eof = False
-        self._drained = 0
         self._weight = 0
         self._lines = 0
         self._blank = self.envelope = self._create_envelope()
@@ -77,7 +76,7 @@ class SubmissionSession(SMTP):
         """Greet, or refuse what is one connection too many."""
         # Not asked by isinstance: those of uvloop are such transports without saying so.
         self.transport = stream = cast("asyncio.Transport", transport)
-        stream.set_write_buffer_limits(high=self.limits.write_buffer)
+        self._wire.attach(stream, self.limits.write_buffer)
         self._new_session(stream)
         self.engine.tls = self.session.tls is not None
         self.door.enter(self)
@@ -101,6 +100,7 @@ class SubmissionSession(SMTP):
         """Forget the connection; what a handler works on goes on."""
         self._lost = True
         self.transport = None
+        self._wire.lose()
         self.door.wheel.forget(self)
         self.door.leave(self)
         self.release()
@@ -110,16 +110,14 @@ class SubmissionSession(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine."""
-        if self._closing:
-            self._drained += len(data)
-            if self._drained > _LINGER_OCTETS:
-                self._pause_reading()
+        if self._wire.ending:
+            self._wire.drop(data)
             return
         self.engine.feed(data)
         if self._driver is None:
             self._go_on()
         elif self.engine.buffered > self.limits.read_ahead:
-            self._pause_reading()
+            self._wire.pause()
 
     def eof_received(self) -> bool | None:
         """Let the answer to what came before still go out; drop what is incomplete."""
@@ -133,7 +131,7 @@ class SubmissionSession(SMTP):
     def pause_writing(self) -> None:
         """The client does not read its replies: its commands wait."""
         self._write_paused = True
-        self._pause_reading()
+        self._wire.pause()
 
     def resume_writing(self) -> None:
         """The replies are read."""
@@ -141,7 +139,7 @@ class SubmissionSession(SMTP):
         if self._driver is None:
             self._go_on()
         if self._driver is None:
-            self._resume_reading()
+            self._wire.resume()
 
     # ---- the dialogue --------------------------------------------------------------------------
 
@@ -176,7 +174,7 @@ class SubmissionSession(SMTP):
     def _own(self, event: object) -> Step:
         if isinstance(event, TlsWanted):
             # Reading stops before 220 is written: the handshake must meet the TLS layer.
-            self._pause_reading()
+            self._wire.pause()
             return self._upgrade()
         if isinstance(event, Penalty):
             return self._penalty(event.seconds)
@@ -201,19 +199,17 @@ class SubmissionSession(SMTP):
         self.patience.note_command(self.loop.time())
         if self._lost:
             self.weigh(0)
-        elif self._eof and self.transport is not None:
+        elif self._eof:
             self.engine.close()
-            self.transport.close()
+            self._wire.end(half=False)
         elif not self._write_paused:
-            self._resume_reading()
+            self._wire.resume()
 
     async def _penalty(self, seconds: float) -> None:
         self.door.count("errors_delayed")
         await asyncio.sleep(seconds)
         if not self.engine.closed:
             self.engine.resume()
-
-    # ---- what the answers use ------------------------------------------------------------------
 
     def answer(self, reply: bytes) -> None:
         """Answer the engine, unless the connection ended meanwhile."""
@@ -238,8 +234,6 @@ class SubmissionSession(SMTP):
         self.door.gate.inflight += octets - self._weight
         self._weight = octets
 
-    # ---- TLS and login by address --------------------------------------------------------------
-
     async def _upgrade(self) -> None:
         context, transport = self.door.tls, self.transport
         if context is None or transport is None or self.engine.closed:
@@ -254,13 +248,12 @@ class SubmissionSession(SMTP):
             )
         except (OSError, ssl.SSLError):
             upgraded = None
-        self._read_paused = False
         if upgraded is None or self._lost:
             self.door.count("tls_failed")
             transport.abort()
             return
         self.transport = upgraded
-        upgraded.set_write_buffer_limits(high=self.limits.write_buffer)
+        self._wire.attach(upgraded, self.limits.write_buffer)
         self._new_session(upgraded)
         self.envelope = self._blank
         self.engine.tls_started()
@@ -272,16 +265,8 @@ class SubmissionSession(SMTP):
 
     def _new_session(self, transport: asyncio.Transport) -> None:
         """Start over, knowing only who is at the other end (RFC 3207 section 4.2)."""
-        session = self.session = self._create_session()
-        session.peer = peer = transport.get_extra_info("peername")
-        # A unix socket's peer has a path or nothing, not a pair.
-        found = str(peer[0]) if isinstance(peer, tuple) else ""
-        session.peer_address = self._peer_address or found
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            cipher = tls.cipher()
-            session.ssl = {"ssl_object": tls, "cipher": cipher}
-            session.tls = TlsInfo(version=tls.version() or "", cipher=cipher[0] if cipher else "")
+        self.session = self._create_session()
+        self.session.learn(transport, self._peer_address)
 
     def _recognise(self) -> None:
         """Log a client in by its address, if the authenticator knows it."""
@@ -297,8 +282,6 @@ class SubmissionSession(SMTP):
     def _create_envelope(self) -> MailEnvelope:
         return MailEnvelope()
 
-    # ---- output, pauses and the end ------------------------------------------------------------
-
     async def push(self, status: Any) -> None:
         """Write a line beside the dialogue, for handlers of aiosmtpd that answer on their own."""
         self.engine.say(status.encode("ascii", "replace") if isinstance(status, str) else status)
@@ -306,27 +289,15 @@ class SubmissionSession(SMTP):
 
     def _flush(self) -> None:
         """Write all replies at once; end the connection if the engine said its last."""
-        if self.transport is None:
+        if self._lost:
             return
         output = self.engine.take_output()
         if output:
-            self.transport.write(output)
-        if self.engine.closed and not self._closing and not self._eof:
-            self._close()
-
-    def _close(self) -> None:
-        """End our side, then let the client read: a reset would take its last reply away."""
-        transport = self.transport
-        self._closing = True
-        self.weigh(0)
-        if transport is None:
-            return
-        if self.session.tls is None and transport.can_write_eof():
-            transport.write_eof()
-            self._resume_reading()
-        else:
-            transport.close()
-        self.door.wheel.watch(self, self.loop.time() + self.limits.linger)
+            self._wire.write(output)
+        if self.engine.closed and not self._wire.ending and not self._eof:
+            self.weigh(0)
+            self._wire.end(half=self.session.tls is None)
+            self.door.wheel.watch(self, self.loop.time() + self.limits.linger)
 
     def _break(self, error: Exception) -> None:
         """End at once after an error of our own."""
@@ -337,8 +308,7 @@ class SubmissionSession(SMTP):
     def cut(self) -> None:
         """End the connection at once."""
         self.engine.close()
-        if self.transport is not None:
-            self.transport.abort()
+        self._wire.cut()
 
     def release(self) -> None:
         """Give the place among the admitted connections back."""
@@ -351,24 +321,12 @@ class SubmissionSession(SMTP):
         self.engine.retire(reply)
         self._flush()
 
-    def _pause_reading(self) -> None:
-        if not self._read_paused and self.transport is not None:
-            self._read_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and self.transport is not None:
-            self._read_paused = False
-            self.transport.resume_reading()
-
-    # ---- limits in time and space --------------------------------------------------------------
-
     def look(self, now: float) -> float | None:
         """Called by the wheel: cut what is too slow; give the time of the next look."""
-        if self._lost or self.transport is None:
+        if self._lost:
             return None
-        if self._closing:
-            self.transport.abort()
+        if self._wire.ending:
+            self._wire.cut()
             return None
         engine, patience, reply = self.engine, self.patience, None
         if self._driver is None:

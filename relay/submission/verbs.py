@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from relay.mail import addresses
 from relay.mail.addresses import AddressError, Mailbox
 from relay.submission import parameters, replies, sasl
+from relay.submission.auth import auth
 from relay.submission.engine import Engine, Verb
 from relay.submission.events import (
     CommandGiven,
@@ -171,7 +172,7 @@ def _rcpt(engine: Engine, argument: bytes) -> Event | None:
                 postmaster=options.hostname.encode("ascii"),
             )
     except AddressError as error:
-        engine.fail(error.reply.encode("ascii"))
+        engine.refuse_recipient(error.reply.encode("ascii"))
     except ParameterError as error:
         engine.fail(error.reply)
     else:
@@ -192,42 +193,6 @@ def _data(engine: Engine, argument: bytes) -> Event | None:
     else:
         return ContentWanted()
     return None
-
-
-def _auth(engine: Engine, argument: bytes) -> Event | None:
-    refusal = _auth_refusal(engine)
-    if refusal is not None:
-        engine.fail(refusal)
-        return None
-    if engine.failed_logins >= engine.limits.auth_failures:
-        engine.close(replies.TOO_MANY_FAILED_LOGINS)
-        return None
-    words = argument.split()
-    if not 1 <= len(words) <= 2:
-        engine.fail(replies.BAD_AUTH)
-        return None
-    mechanism = words[0].upper()
-    if mechanism not in sasl.MECHANISMS:
-        engine.fail(replies.UNKNOWN_MECHANISM)
-        return None
-    return engine.begin_dialogue(mechanism, words[1] if len(words) == 2 else None)
-
-
-def _auth_refusal(engine: Engine) -> bytes | None:
-    """Why AUTH is not possible now (RFC 4954 section 4)."""
-    options = engine.options
-    refusal = None
-    if not options.auth_offered:
-        refusal = replies.NOT_OFFERED
-    elif not engine.helo or not engine.extended:
-        refusal = replies.HELO_FIRST
-    elif engine.authenticated:
-        refusal = replies.AUTH_TWICE
-    elif engine.in_transaction:
-        refusal = replies.AUTH_IN_TRANSACTION
-    elif options.auth_needs_tls and not engine.tls:
-        refusal = replies.AUTH_NEEDS_TLS
-    return refusal
 
 
 def _starttls(engine: Engine, argument: bytes) -> Event | None:
@@ -304,7 +269,7 @@ VERBS: Mapping[bytes, Verb] = {
     b"MAIL": _mail,
     b"RCPT": _rcpt,
     b"DATA": _data,
-    b"AUTH": _auth,
+    b"AUTH": auth,
     b"STARTTLS": _starttls,
     b"RSET": _rset,
     b"NOOP": _noop,

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.submission import events
-from relay.submission.engine import Engine, EngineError, State
+from relay.submission.engine import Engine
 from relay.submission.options import SessionLimits, SessionOptions
+from relay.submission.states import EngineError, State
 from relay.submission.verbs import VERBS
 
 OPTIONS = SessionOptions(hostname="relay.test", auth_needs_tls=False)
@@ -320,6 +321,13 @@ def test_refused_recipients_use_up_the_budget_only_where_nobody_logs_in() -> Non
             sender = isinstance(event, events.SenderGiven)
             engine.answer(b"250 2.1.0 Fine" if sender else b"550 5.1.1 Nobody")
         assert engine.state is expected
+
+
+def test_a_customers_bad_recipients_are_no_errors_of_the_dialogue() -> None:
+    for options, login, expected in ((OPTIONS, PLAIN, 60), (OPEN, b"", 21)):
+        played = Played(options)
+        played.play(START + login + b"MAIL FROM:<a@b>\r\n")
+        assert len(played.play(b"RCPT TO:<a@b@c>\r\n" * 60)) == expected
 
 
 def test_stress_leaves_no_patience() -> None:

@@ -13,6 +13,7 @@ from relay.mail.addresses import AddressError, check_wire
 from relay.submission.door import TryLater
 from relay.submission.limits import GateLimits
 from relay.submission.tls import ServerTls
+from relay.submission.wire import Wire
 from tests.harness.smtp_talk import OPTIONS, PLAIN, Talk, open_door
 
 EHLO = b"EHLO client.test\r\n"
@@ -324,19 +325,14 @@ async def test_a25_the_ehlo_reply_is_one_write(
 ) -> None:
     async with open_door(server_tls) as opened:
         talk = await opened.connect()
-        session = next(iter(opened.door.sessions))
         written: list[bytes] = []
-        transport: Any = session.transport
+        write = Wire.write
 
-        class Watched:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(transport, name)
+        def watched(wire: Wire, data: bytes) -> None:
+            written.append(data)
+            write(wire, data)
 
-            def write(self, data: bytes) -> None:
-                written.append(data)
-                transport.write(data)
-
-        monkeypatch.setattr(session, "transport", Watched())
+        monkeypatch.setattr(Wire, "write", watched)
         await talk.say(EHLO)
         await talk.send([PLAIN])
         await talk.reply()
@@ -344,7 +340,6 @@ async def test_a25_the_ehlo_reply_is_one_write(
         for _ in range(3):
             await talk.reply()
         assert [each.count(b"\r\n") for each in written] == [written[0].count(b"\n"), 1, 3]
-        monkeypatch.undo()
         await talk.close()
 
 
