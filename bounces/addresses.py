@@ -13,17 +13,20 @@ from typing import Final
 from bounces.anatomy import unword
 
 # The local part takes what real reports contain; quotes, brackets and "mailto:" stay outside.
+# Both classes are written by what they leave out: as ranges up to the last character of Unicode
+# they take a tenth of a second to compile.
+_LOCAL: Final = r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]{1,128}"
+_LABEL: Final = r"[^\s\x00-,./:-@\[-^`{-\x7f]+"
 ADDRESS: Final = (
-    r"(?:\"[^\"\n@<>]{1,64}\"|[\w!#$%&*+/=?^`{|}~.'\u0080-\U0010ffff-]{1,128})"
-    r"@(?:[\w\u0080-\U0010ffff-]+\.)*(?:[\w\u0080-\U0010ffff-]+|\[[\w.:]{3,50}\])"
+    rf"(?:\"[^\"\n@<>]{{1,64}}\"|{_LOCAL})@(?:{_LABEL}\.)*(?:{_LABEL}|\[[\w.:]{{3,50}}\])"
 )
 _FIND = re.compile(ADDRESS)
 _BRACKETED = re.compile(r"<\s*([^<>\s]{1,200}@[^<>\s]{1,255})\s*>")
 _TYPE = re.compile(r"\s*[\w/.-]{1,30}\s*;\s*(.*)", re.DOTALL)
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 # Chinese and Japanese text stands next to an address without a blank.
-_ASCII_TAIL = re.compile("[\u2e80-\uffef]([!-~]+)$")
-_CJK_BEHIND = re.compile("(?<=[!-~])[\u2e80-\uffef].*", re.DOTALL)
+_ASCII_TAIL = re.compile(r"[^\x00-\u2e7f]([!-~]+)$")
+_CJK_BEHIND = re.compile(r"(?<=[!-~])[^\x00-\u2e7f].*", re.DOTALL)
 _EDGES = "'`\"*.,;:!?=|-"
 _QUOTED: Final = re.compile(r"=\?|\?=")
 

@@ -25,7 +25,8 @@ def test_notice_is_read(row: dict[str, str]) -> None:
     report = read(mail(row, "Return-Path: <>\n"))
     got = [[r.recipient, r.category.value, r.reason] for r in report.records]
     assert report.kind is Kind.BOUNCE
-    assert got == row["expected"]
+    expected: object = row["expected"]
+    assert got == expected
 
 
 @pytest.mark.parametrize("row", TABLE["ordinary"], ids=lambda r: r["name"])
