@@ -49,6 +49,8 @@ def of_transaction(
     enhanced = transaction.enhanced
     if problem is not None and reply is None:
         enhanced = enhanced or _OWN_CODES.get(problem, "4.3.0")
+        if verdict is Verdict.BOUNCED:
+            judgement = _judgement_of_ours(classify, enhanced, transaction.error, transaction.stage)
     return Outcome(
         delivery=transaction.mail.delivery,
         verdict=verdict,
@@ -84,6 +86,11 @@ def of_no_session(
             enhanced=error.enhanced,
             error=str(error),
             took_ms=took_ms,
+            judgement=(
+                _judgement_of_ours(classify, error.enhanced, str(error), Stage.DNS)
+                if error.permanent
+                else None
+            ),
         )
     failure, target = error.failure, error.target
     reply = failure.reply.parse() if failure.reply is not None else None
@@ -131,3 +138,10 @@ def _judgement(
     if classify is None:
         return None
     return classify(reply.code, reply.enhanced, reply.text, stage=stage.word, provider=provider)
+
+
+def _judgement_of_ours(
+    classify: Classify | None, enhanced: str, text: str, stage: Stage
+) -> Judgement | None:
+    """Judge what we found ourselves as if the next hop had said it, so that it is counted alike."""
+    return _judgement(classify, Reply(550, enhanced, text), stage, "")

@@ -240,6 +240,7 @@ class Lane:
             self._targets = await self._hosts.targets(self.route)
         failed: list[SessionError] = []
         left = [target for target in self._targets if target.endpoint not in tried]
+        left.sort(key=self._opener.unreachable.knows)  # stable: the order holds otherwise
         for target in left[: max(_MAX_HOSTS - len(tried), 1)]:
             try:
                 connection = await self._opener.open(target, self.route.destination)

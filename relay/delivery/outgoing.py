@@ -57,8 +57,11 @@ class Stage(IntEnum):
 
     @property
     def word(self) -> str:
-        """Give the stage as texts and the classifier name it."""
-        return self.name.lower()
+        """Give the stage as the classifier names it."""
+        return _WORDS.get(self, self.name.lower())
+
+
+_WORDS = {Stage.GREETING: "banner", Stage.STARTTLS: "tls"}
 
 
 class Problem(StrEnum):
@@ -86,11 +89,26 @@ class Verdict(StrEnum):
 
 
 class Judgement(Protocol):
-    """What the classifier of `bounces` says about a reply; only what delivery itself reads."""
+    """What the classifier of `bounces` says about a reply; `bounces.judgement.Judgement` fits."""
+
+    @property
+    def category(self) -> str:
+        """Say "hard", "soft" or "ignored"."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Give the reason, such as "userunknown"."""
+        ...
 
     @property
     def delivery(self) -> str:
         """Say "retry", "next-host" or "give-up"."""
+        ...
+
+    @property
+    def recipient(self) -> str:
+        """Say "suppress" or "keep"."""
         ...
 
     @property

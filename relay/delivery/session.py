@@ -15,10 +15,11 @@ from relay.delivery.connection import Connection
 from relay.delivery.dane import certificate_matches
 from relay.delivery.deadlines import TIMEOUTS, Deadlines
 from relay.delivery.engine import Engine, Phase
+from relay.delivery.failed import Failed
 from relay.delivery.hello import Hello
 from relay.delivery.outgoing import Problem, Stage
 from relay.delivery.route import Target, TlsLevel
-from relay.delivery.tls import BrokenTls, TlsContexts, TlsCounts, result_type
+from relay.delivery.tls import TlsContexts, TlsCounts, result_type
 from relay.delivery.transaction import Failure
 from relay.delivery.transcript import Transcript
 from relay.errors import WaypostError
@@ -50,7 +51,8 @@ class Opener:
         False  # 8-bit content to a host without 8BITMIME: True bounces, False sends as it is
     )
     contexts: TlsContexts = field(default_factory=TlsContexts)
-    broken: BrokenTls = field(default_factory=BrokenTls)
+    broken: Failed = field(default_factory=lambda: Failed(seconds=3600.0))  # TLS
+    unreachable: Failed = field(default_factory=lambda: Failed(seconds=300.0))
     counts: TlsCounts = field(default_factory=TlsCounts)
 
     async def open(self, target: Target, domain: str = "") -> Connection:
@@ -110,6 +112,8 @@ class Opener:
             problem = Problem.TLS if isinstance(error, ssl.SSLError) else Problem.UNREACHABLE
             stage = Stage.TLS if problem is Problem.TLS else Stage.CONNECT
             text = f"no connection to {target.address} port {target.port}: {_reason(error)}"
+            if problem is Problem.UNREACHABLE:
+                self.unreachable.remember(target)
             raise SessionError(target, Failure(stage, problem, text), engine.log) from None
         return connection
 

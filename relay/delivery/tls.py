@@ -1,5 +1,4 @@
-"""TLS towards next hops: which context fits which level, and the memory of hosts whose TLS does not
-work.
+"""TLS towards next hops: which context fits which level, what is counted, what a failure is called.
 
 Contexts are built once per level and kept. TLS 1.2 is the least that counts as TLS. Opportunistic
 and required levels take any certificate (RFC 3207 section 4.1: most are not verifiable); the
@@ -10,14 +9,11 @@ verified level checks chain and name; DANE checks the chain against DNS after th
 from __future__ import annotations
 
 import ssl
-from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass, field
-from time import monotonic
 
 from relay.delivery.route import Target, TlsLevel
 
-_MAX_REMEMBERED = 10_000
 _MAX_COUNTED = 10_000
 
 
@@ -47,35 +43,6 @@ class TlsContexts:
             self._verified = ssl.create_default_context()
             self._verified.minimum_version = ssl.TLSVersion.TLSv1_2
         return self._verified
-
-
-class BrokenTls:
-    """Remembers for a while which hosts offer STARTTLS and then fail, so that not each connection
-    is made twice.
-    """
-
-    def __init__(self, *, seconds: float = 3600.0, clock: Callable[[], float] = monotonic) -> None:
-        """Remember for `seconds` of monotonic time."""
-        self._seconds = seconds
-        self._clock = clock
-        self._until: OrderedDict[tuple[str, int], float] = OrderedDict()
-
-    def remember(self, target: Target) -> None:
-        """Note a failed handshake."""
-        self._until[target.endpoint] = self._clock() + self._seconds
-        self._until.move_to_end(target.endpoint)
-        while len(self._until) > _MAX_REMEMBERED:
-            self._until.popitem(last=False)
-
-    def knows(self, target: Target) -> bool:
-        """Tell whether this host's TLS failed lately."""
-        until = self._until.get(target.endpoint)
-        if until is None:
-            return False
-        if until > self._clock():
-            return True
-        del self._until[target.endpoint]
-        return False
 
 
 @dataclass(slots=True)

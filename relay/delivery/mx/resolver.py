@@ -165,7 +165,7 @@ class Resolver:
                 dns.name.from_text(name + "."), kind, raise_on_no_answer=False, search=False
             )
         except dns.resolver.NXDOMAIN:
-            raise NoSuchNameError(f"the domain name {name} does not exist") from None
+            raise NoSuchNameError(f"DNS has no domain {name} (NXDOMAIN)") from None
         except (dns.exception.DNSException, OSError, ValueError) as error:
             # SERVFAIL, REFUSED, time-outs, and whatever a hostile answer makes dnspython say
             reason = _reason(error)

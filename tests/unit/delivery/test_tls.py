@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pytest
 import trustme
 
+from relay.delivery.failed import Failed
 from relay.delivery.outgoing import Problem, Stage, Verdict
 from relay.delivery.route import Target, TlsLevel
-from relay.delivery.tls import BrokenTls, TlsContexts, TlsCounts
+from relay.delivery.tls import TlsContexts, TlsCounts
 from tests.harness.outbound import MakeTransport, mail_to, route_to
 from tests.harness.scripted_mx import Act, Answer, ScriptedMx
 
@@ -186,10 +187,10 @@ async def test_replies_injected_before_tls_end_the_session(
     assert mx.messages == []
 
 
-def test_broken_tls_is_forgotten_in_time_and_bounded() -> None:
-    """The memory of failed handshakes ends by itself."""
+def test_failures_are_forgotten_in_time_and_bounded() -> None:
+    """The memory of failed hosts ends by itself."""
     now = 0.0
-    broken = BrokenTls(seconds=10, clock=lambda: now)
+    broken = Failed(seconds=10, clock=lambda: now)
     target = Target(name="a.test", address="192.0.2.1")
     broken.remember(target)
     assert broken.knows(target)

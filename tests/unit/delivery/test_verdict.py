@@ -19,6 +19,9 @@ class Says:
 
     delivery: str
     destination: str = "ok"
+    category: str = "soft"
+    reason: str = ""
+    recipient: str = "keep"
 
 
 ROWS = [
