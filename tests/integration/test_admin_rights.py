@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ FOR_ANOTHER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/blocks", {"kind": "domain", "value": "shop.test"}),
     ("/pauses", {"account": 1, "kind": "account"}),
     ("/suppressions", {"account": 1, "recipient": "bob@inbox.test"}),
+    ("/queue", {"account": 1, "action": "cancel", "everything": True}),
     ("/tracking", {"account": 1, "opens": "on"}),
     ("/tracking", {"domains": ["shop.test"], "opens": "on"}),
     ("/tracking", {"domains": ["other.test", "shop.test"], "opens": "on"}),
@@ -59,6 +60,30 @@ class Two:
     stranger: str
 
 
+class OneWaits:
+    """Stands in for a worker in whose queue one message of account 1 waits."""
+
+    def __init__(self, id_: int) -> None:
+        """Take the message's id."""
+        self._id = id_
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    async def ask(
+        self, name: str, args: dict[str, Any] | None = None, seconds: float = 10.0
+    ) -> Mapping[int, Any]:
+        """Answer as `relay.process.orders` does."""
+        asked = args or {}
+        self.asked.append((name, asked))
+        del seconds
+        if name == "queue.show" and asked["message"] == self._id:
+            texts = {"subject": "spring", "sender": "", "campaign": "spring"}
+            numbers = {"account": 1, "size": 1, "accepted_at": 1}
+            return {0: {**texts, **numbers, "sending_domain": "shop.test", "deliveries": []}}
+        if name == "queue.show":
+            return {0: None}
+        return {0: [] if name in ("queue.queues", "queue.waiting") else 0}
+
+
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[Two]:
     """Make both."""
@@ -80,7 +105,8 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
             made[name] = answer.json.get("id") or answer.json["credential"]["id"]
         facts = Facts(admin, [now()])
         await facts.send(facts.accepted())
-        made["delivery"] = to_text(facts.delivery)
+        made["delivery"] = made["message"] = to_text(facts.delivery)
+        admin.services.workers = OneWaits(facts.delivery)
         yield Two(admin, made, owner, await admin.key(other, ["read", "write"]))
 
 
@@ -150,6 +176,24 @@ async def test_nothing_is_made_for_another_account(two: Two) -> None:
         answer = await two.admin.ask("POST", path, body, key=two.stranger)
         assert answer.status == 404, answer.text
     assert two.admin.services.publisher.version == before
+
+
+async def test_workers_are_asked_for_the_callers_account_alone(two: Two) -> None:
+    """Every question and order on the queue carries the key's account, whatever is asked for."""
+    workers = OneWaits(7)
+    two.admin.services.workers = workers
+    for path in ("/queue", "/queue/campaigns", "/queue/deliveries"):
+        assert (await two.admin.ask("GET", path, key=two.stranger)).status == 200
+    for action in ("hold", "release", "retry", "cancel"):
+        body = {"action": action, "campaign": "spring"}
+        assert (await two.admin.ask("POST", "/queue", body, key=two.stranger)).status == 200
+    assert [args["account"] for _, args in workers.asked] == [2] * 7
+    body = {"action": "move", "campaign": "spring", "to": "elsewhere"}
+    assert (await two.admin.ask("POST", "/queue", body, key=two.stranger)).status == 403
+    body = {"action": "cancel"}
+    assert (await two.admin.ask("POST", "/queue", body, key=two.owner)).status == 422
+    for nonsense in ("x", "a" * 13, "%00"):
+        assert (await two.admin.ask("GET", f"/queue/messages/{nonsense}")).status == 404
 
 
 async def test_a_key_that_may_only_read_changes_nothing(two: Two) -> None:

@@ -149,7 +149,11 @@ class Queue:
     @route("GET", "/queue/messages/{message}", scope=Scope.READ)
     async def message(self, caller: Caller, message: str) -> QueuedMessage:
         """Show one message with its deliveries that wait."""
-        found, _ = _parted(await self._ask("queue.show", {"message": _id(message)}))
+        missing = NotFoundError("there is no such message in the queue")
+        try:
+            found, _ = _parted(await self._ask("queue.show", {"message": ids.from_text(message)}))
+        except ValueError:
+            raise missing from None
         for answer in found:
             if answer and caller.sees(answer["account"], answer["sending_domain"]):
                 return QueuedMessage(
@@ -163,7 +167,7 @@ class Queue:
                     accepted_at=shown_or_none(answer["accepted_at"]),
                     deliveries=tuple(_waiting(one) for one in answer["deliveries"]),
                 )
-        raise NotFoundError("there is no such message in the queue")
+        raise missing
 
     @route("POST", "/queue", scope=Scope.WRITE)
     async def change(self, caller: Caller, body: QueueChange) -> QueueChanged:
