@@ -272,10 +272,6 @@ class Engine:
         self.end_transaction()
         return TlsWanted()
 
-    def forget_login(self) -> None:
-        """The login is no longer valid: as if AUTH had not been said."""
-        self.authenticated = False
-
     def _line(self) -> bytes | None:
         """The next good line. None: no line, or a bad one changed the state."""
         reader, state = self._reader, self.state

@@ -64,7 +64,7 @@ def _login_holds(session: "SubmissionSession") -> bool:
     if still_valid is None or still_valid():
         return True
     session.session.login = session.session.authenticated = None
-    session.engine.forget_login()
+    session.engine.authenticated = False
     return False
 
 

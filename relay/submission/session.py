@@ -55,8 +55,7 @@ class SubmissionSession(SMTP):
         self._driver: asyncio.Task[None] | None = None
         self._write_paused = False
         self._wire = Wire()
-        self._lost = False
-        self._eof = False
+        self._lost = self._eof = False
         self._weight = 0
         self._lines = 0
         self._blank = self.envelope = self._create_envelope()

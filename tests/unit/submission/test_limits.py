@@ -143,3 +143,16 @@ async def test_place_is_given_back_whatever_happens(server_tls: ServerTls) -> No
         await broken.close()
         talk = await opened.at("greeted")
         await talk.close()
+
+
+async def test_under_stress_a_stranger_gets_no_patience(server_tls: ServerTls) -> None:
+    crowd = GateLimits(connections=4, reserved=0.5)
+    async with open_door(server_tls, gate=crowd) as opened:
+        calm = [await opened.at("greeted") for _ in range(2)]
+        late = await opened.at("greeted")
+        assert (await late.say(b"XYZZY\r\n")).startswith("500")
+        assert await late.rest() == [replies.TOO_MANY_ERRORS.decode()]
+        assert (await calm[0].say(b"XYZZY\r\n")).startswith("500")
+        assert (await calm[0].say(b"NOOP\r\n")).startswith("250")
+        for talk in (*calm, late):
+            await talk.close()
