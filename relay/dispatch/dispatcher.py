@@ -27,7 +27,8 @@ from relay.spool.protocol import QueueKey, Selection, Spool
 
 log = logging.getLogger(__name__)
 
-_DUE = 500  # queues asked for at once
+_DUE = 200  # queues asked for at once
+_CLAIM = 500  # deliveries claimed at once: a commit that mail in the same group waits for
 _LONG_PAUSE = 5.0  # seconds above which what is ready for a paused destination goes back
 _SET_BACK = 60 * SECOND
 _LOOK = 5.0  # seconds after which the spool is asked even if nothing is known to be due
@@ -178,7 +179,7 @@ class Dispatcher:
         full.update(d.name for d in self._resting)
         due = await self._spool.due(now, _DUE, full)
         self._looked = time.monotonic()
-        picks = pick(due.queues, room, self._allowance)
+        picks = pick(due.queues, min(room, _CLAIM), self._allowance)
         self._next_due = due.later or now + int(_LOOK * SECOND)
         if full or len(due.queues) >= _DUE:
             self._next_due = 0
@@ -197,6 +198,8 @@ class Dispatcher:
         for delivery in claimed:
             self._held += 1
             self._ready(self._destination(delivery.destination), delivery)
+        if claimed and not self._next_due:
+            self._wake.set()
 
     def _allowance(self, name: str) -> int:
         destination = self._destination(name)

@@ -140,12 +140,24 @@ class Lanes:
             if not destination.starved:
                 destination.starved = True
                 self._starved.append(destination)
+                self._end_an_idle_lane()
             return
         mine: dict[int, Delivery] = {}
         destination.lane_started()
         task = asyncio.get_running_loop().create_task(self._run(destination, mine))
         self._tasks[task] = mine
         task.add_done_callback(partial(self._ended, destination))
+
+    def _end_an_idle_lane(self) -> None:
+        """Make room for a destination that has something to send."""
+        while self._waiting:
+            destination = next(iter(self._waiting))
+            while destination.waiters:
+                _, waiter = destination.waiters.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+                    return
+            self._waiting.discard(destination)
 
     async def _run(self, destination: Destination, mine: dict[int, Delivery]) -> None:
         taken = 0
@@ -184,6 +196,9 @@ class Lanes:
 
     async def _wait(self, destination: Destination) -> Delivery | None:
         """Wait for a delivery for as long as an idle lane may linger."""
+        if self._starved and not destination.ready:
+            self._hungry()
+            return None
         waiter: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
         destination.waiters.append((time.monotonic() + self._options.lingering, waiter))
         self._waiting.add(destination)

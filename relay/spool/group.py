@@ -278,6 +278,8 @@ class Group:
             index.segments[number] = state
         for number in self.dead_segments:
             index.segments.pop(number, None)
+        index.waiting += sum(change.waiting for change in self._queues.values())
+        index.held += sum(change.held for change in self._queues.values())
         index.learn_queues(self._queue_ids)
         index.last_id = self._last_id
         index.outbox_bytes += self._outbox_bytes

@@ -44,6 +44,8 @@ class Index:
     seq: int = 0  # of the latest outbox row
     last_id: int = 0  # highest id ever stored
     outbox_bytes: int = 0
+    waiting: int = 0  # deliveries
+    held: int = 0
     damaged: int = 0  # messages whose record proved damaged
     paused: Callable[[QueueKey], bool] | None = None
 

@@ -92,6 +92,8 @@ def recover(database: Database, segments: Segments, options: SpoolOptions, now: 
     index.seq = max(outbox[0] or 0, stored.get("seq", 0))
     index.last_id = max(outbox[1] or 0, stored.get("last_id", 0))
     index.outbox_bytes = outbox[2] or 0
+    counts = database.row("SELECT sum(waiting), sum(held) FROM queues") or (0, 0)
+    index.waiting, index.held = counts[0] or 0, counts[1] or 0
     died = Fact.DIED if not options.hold_ambiguous else Fact.HOLD
     state = move(State.CLAIMED, died) or State.WAITING
     while _give_back(database, segments, index, state, now):
