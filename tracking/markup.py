@@ -38,16 +38,18 @@ RAW_TEXT = frozenset(
 _RAW_END = {name: re.compile(rb"(?i:</" + name + rb")" + NAME_END) for name in RAW_TEXT}
 _SCRIPT = re.compile(rb"<!--|-->|(?i:<(/?)script)" + NAME_END)
 
-_ANCHOR = re.compile(
-    rb"<(/?)([^\t\n\f\r />]++)"
+# A start tag with its first href, behind the name; the three groups are the value's forms.
+ANCHOR_REST = (
     rb"(?:[\t\n\f\r /]*+(?![hH][rR][eE][fF][\t\n\f\r />=])" + _ATTRIBUTE + rb")*+"
     rb"(?:[\t\n\f\r /]*+[hH][rR][eE][fF]"
     rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
-    rb'(?:"([^"]*+)"|\'([^\']*+)\'|([^\t\n\f\r >"\'][^\t\n\f\r >]*+)|(?=>)))?+)?+'
+    rb'(?:"([^"]*+)(?:"|\Z)|\'([^\']*+)(?:\'|\Z)|([^\t\n\f\r >"\'][^\t\n\f\r >]*+)|(?=>)))?+)?+'
     + _ATTRIBUTES
     + rb">"
 )
+_ANCHOR = re.compile(rb"<(/?)([^\t\n\f\r />]++)" + ANCHOR_REST)
 _MARKS = re.compile(rb"(?i:track)|(?i:data-msys-unsubscribe)")
+MARKS = (b"track", b"data-msys-unsubscribe")  # in lower case; every vendor's mark has one of them
 
 
 class Anchor(NamedTuple):

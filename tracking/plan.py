@@ -286,9 +286,12 @@ class _Compiler:
         self, opened: Html, start: int, end: int, value: bytes, rule: str, found: list[Edit]
     ) -> None:
         """Decide about one link and add its edit if it is rewritten."""
-        host = usual_host(value)
+        plain = value
+        if b"&" in value and value.count(b"&") == value.count(b"&amp;") and not opened.is_text:
+            plain = value.replace(b"&amp;", b"&")
+        host = usual_host(plain) if plain is not value or b"&" not in value else None
         if host is not None and host not in self.own_hosts:
-            url, destination = value.decode("ascii"), value
+            url, destination = plain.decode("ascii"), plain
             if not rule and url in self.unsubscribe:
                 rule = "list-unsubscribe"
         else:

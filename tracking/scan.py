@@ -12,23 +12,20 @@ import re
 from typing import NamedTuple
 
 from tracking.markup import (
+    ANCHOR_REST,
     ANY,
+    MARKS,
     NAME_END,
     RAW_TEXT,
     TAG,
     Anchor,
-    anchor,
     comment,
     conditional_anchors,
     ends_input,
+    exclusion,
     raw_text_end,
 )
 
-# The usual shape of a tag, for speed: all values in double quotes right behind "=".
-_USUAL = (
-    rb"/?[a-zA-Z][^\t\n\f\r />=\"']*+"
-    rb"(?:[\t\n\f\r /][^>\"'=]*+(?:(?<![\t\n\f\r /\"'])=\"[^\"]*+\"[^>\"'=]*+)*+)?+>"
-)
 # What the quick reading stops at. Everything else is passed over inside one pattern.
 _UNUSUAL = (
     b"svg math select template frameset noscript object button map marquee applet video audio "
@@ -50,11 +47,31 @@ def _trie(names: list[bytes]) -> bytes:
     return b"(?:" + b"|".join(branches) + b")"
 
 
-_BORING = re.compile(
-    rb"(?:[^<]++|<(?!/?" + _trie(_STOPS) + NAME_END + rb")(?:" + _USUAL + b"|" + ANY + rb")"
-    rb"|<(?![a-zA-Z/!?]))*+"
-)
+# Tags nobody cares about, the usual ones first: the most frequent names in lower case, all
+# values in double quotes right behind "=". None of these names is a stop.
+_COMMON = rb"(?:t[drh]|p|span|div|b|strong|font|li|ul|h[1-6]|i|em|center|u|sup|tbody|thead|o:p)"
+_ALONE = rb"(?:img|br|hr)"
+_USUAL_REST = rb"(?:[\t\n\f\r /][^>\"'=]*+(?:(?<![\t\n\f\r /\"'])=\"[^\"]*+\"[^>\"'=]*+)*+)?+>"
+_USUAL = rb"/?[a-zA-Z][^\t\n\f\r />=\"']*+" + _USUAL_REST
+_PASSED = (
+    rb"[^<]*+(?:(?:</" + _COMMON + rb">|<(?:" + _COMMON + rb"|" + _ALONE + rb")" + _USUAL_REST
+    + rb"|<(?!/?" + _trie(_STOPS) + NAME_END + rb")(?:" + _USUAL + rb"|" + ANY + rb")"
+    + rb"|<(?![a-zA-Z/!?]))[^<]*+)*+"
+)  # fmt: skip
+# One step: everything up to a stop, and the stop itself in the group that says what it is.
+_ANCHOR, _ANCHOR_END, _TABLE, _TABLE_END, _COMMENT, _OTHER = 1, 6, 7, 8, 9, 10
+_STEP = re.compile(
+    _PASSED
+    + rb"(?:(<([aA]|[aA][rR][eE][aA])(?=[\t\n\f\r /])" + ANCHOR_REST + rb")"
+    + rb"|(</[aA][\t\n\f\r ]*+>)"
+    + rb"|(<[tT][aA][bB][lL][eE](?:" + _USUAL_REST + rb"))"
+    + rb"|(</[tT][aA][bB][lL][eE][\t\n\f\r ]*+>)"
+    + rb"|(<!--(?!-?>))"
+    + rb"|(<))?+"
+)  # fmt: skip
 _EVENT = re.compile(rb"<(/?)(" + _trie(_STOPS) + rb")" + NAME_END)
+_HIDDEN = re.compile(rb"display[\t\n\f\r ]*+:[\t\n\f\r ]*+none")
+_SPACE = b"\t\n\f\r "
 
 
 class Scan(NamedTuple):
@@ -72,35 +89,13 @@ class Scan(NamedTuple):
 def scan(data: bytes, start: int, stop: int, *, outlook: bool, max_anchors: int = 5000) -> Scan:
     """Read a document quickly: all its anchors, and the place before the end of the body."""
     reading = _Reading(data, stop, outlook=outlook, max_anchors=max_anchors)
-    at = start
-    boring, event = _BORING.match, _EVENT.match
-    while True:
-        begin = at
-        found = boring(data, at, stop)
-        at = found.end() if found else at
-        if reading.after and data[begin:at].strip(b"\t\n\f\r "):
-            reading.after = False
-        if at >= stop:
-            break
-        match = event(data, at, stop)
-        if match is None:
-            at = reading.declaration(at)
-        else:
-            at = reading.stop_at(match[2].lower(), at, end_tag=bool(match[1]))
-        if reading.unusual or reading.over_budget:
-            break
+    reading.run(start)
     return Scan(reading.anchors, reading.place(start), reading.unusual, reading.over_budget)
 
 
-_HIDDEN = re.compile(rb"(?i:display[\t\n\f\r ]*+:[\t\n\f\r ]*+none)")
-
-
-def _may_end_hidden(data: bytes) -> bool:
+def _may_end_hidden(lowered: bytes) -> bool:
     """Say whether a hidden block may still be open at the end of the document."""
-    if not _HIDDEN.search(data):
-        return False
-    lowered = data.lower()
-    return any(
+    return _HIDDEN.search(lowered) is not None and any(
         lowered.count(b"<" + name) > lowered.count(b"</" + name)
         for name in (b"div", b"span", b"p", b"center")
     )
@@ -114,11 +109,12 @@ class _Reading:
         "anchors",
         "body",
         "candidate",
-        "conditional_only",
         "cut",
         "data",
         "depth",
         "last_end",
+        "lowered",
+        "marked",
         "max_anchors",
         "open",
         "outlook",
@@ -132,6 +128,8 @@ class _Reading:
         self.stop = stop
         self.outlook = outlook
         self.max_anchors = max_anchors
+        self.lowered = data.lower()
+        self.marked = any(mark in self.lowered for mark in MARKS)
         self.anchors: list[Anchor] = []
         self.open: list[int] = []  # table depth of each <a> still open
         self.depth = 0
@@ -143,90 +141,124 @@ class _Reading:
         self.unusual = False
         self.over_budget = False
 
-    def place(self, start: int) -> int:
-        """Say where the pixel goes: before the body's end, or at the end of the text."""
-        if b"none" in self.data and _may_end_hidden(self.data):
-            return -1
-        if self.candidate >= 0 or self.last_end:
-            return self.candidate
-        if self.cut or self.depth or self.open or not self.body or self.after:
-            return -1
-        end = self.stop
-        while end > start and self.data[end - 1] in b"\t\n\f\r ":
-            end -= 1
-        return end
+    def run(self, at: int) -> None:
+        """Take one stop after the other."""
+        data, stop, step = self.data, self.stop, _STEP.match
+        while at < stop and not self.over_budget and not self.unusual:
+            match = step(data, at, stop)
+            if match is None:
+                return  # cannot be: every part of the pattern may be empty
+            kind = match.lastindex
+            if self.after and data[at : match.start(kind or 0) if kind else stop].strip(_SPACE):
+                self.after = False
+            at = match.end()
+            if kind == _ANCHOR:
+                self.anchor(match)
+            elif kind == _COMMENT:
+                at = self.comment(at - 4)
+            elif kind == _OTHER:
+                at = self.other(at - 1)
+            elif kind is not None:
+                self.simple(kind)
+
+    def simple(self, kind: int) -> None:
+        """Take a table's start or end, or the end of an `a`."""
+        self.after = False
+        if kind == _TABLE:
+            self.depth += 1
+            self.body = True
+        elif kind == _TABLE_END:
+            self.depth -= self.depth > 0
+        elif self.open and self.open[-1] == self.depth:
+            self.open.pop()
+
+    def anchor(self, match: re.Match[bytes]) -> None:
+        """Note an anchor; an `a` also ends one still open (13.2.6.4.7)."""
+        self.body, self.after = True, False
+        name = match[2]
+        if len(name) == 1:
+            if not self.open or self.open[-1] != self.depth:
+                self.open.append(self.depth)
+            name = b"a"
+        else:
+            name = b"area"
+        for group in (3, 4, 5):
+            start, end = match.span(group)
+            if start >= 0:
+                break
+        else:
+            return
+        excluded: str = ""
+        removals: tuple[tuple[int, int], ...] = ()
+        if self.marked:
+            excluded, removals = exclusion(self.data, match.end(2), match.end())
+        self.keep(Anchor(name, start, end, False, excluded, removals))
+
+    def keep(self, found: Anchor) -> None:
+        self.anchors.append(found)
+        self.over_budget = len(self.anchors) > self.max_anchors
+
+    def comment(self, at: int) -> int:
+        """Pass a comment that begins with "<!--", reading what only Outlook sees of it."""
+        data = self.data
+        end = data.find(b"-->", at + 4, self.stop)
+        other = data.find(b"--!>", at + 4, self.stop if end < 0 else end)
+        if end < 0 or other >= 0 or data.startswith((b"[if", b"[IF", b" "), at + 4):
+            return self.declaration(at)
+        return end + 3
 
     def declaration(self, at: int) -> int:
-        """Pass a comment, a declaration, or a tag that never ends."""
+        """Pass any comment or declaration."""
         data = self.data
-        if ends_input(data, at, self.stop):
-            self.cut = True
-            return self.stop
-        if data.startswith(b"</>", at):
-            return at + 3
         found = comment(data, at, self.stop)
         if self.outlook and found.inner_end > found.inner_start:
-            self.inside_conditional(found.inner_start, found.inner_end)
+            self.anchors += conditional_anchors(data, found.inner_start, found.inner_end)
+            self.over_budget = len(self.anchors) > self.max_anchors
         if found.end >= self.stop and not data.startswith(b">", self.stop - 1):
             self.cut = True
         return found.end
 
-    def inside_conditional(self, at: int, stop: int) -> None:
-        """Find the links that Outlook reads inside a conditional comment."""
-        self.anchors += conditional_anchors(self.data, at, stop)
-        self.over_budget = len(self.anchors) > self.max_anchors
-
-    def stop_at(self, name: bytes, at: int, *, end_tag: bool) -> int:
-        """Take one tag that matters; gives the offset behind it (and behind its raw text)."""
-        if name == b"a" or name == b"area":
-            return self.anchor(name, at, end_tag=end_tag)
-        tag = TAG.match(self.data, at, self.stop)
+    def other(self, at: int) -> int:
+        """Take a stop of a rarer kind; gives the offset behind it (and behind its raw text)."""
+        data = self.data
+        event = _EVENT.match(data, at, self.stop)
+        if event is None:
+            if ends_input(data, at, self.stop):
+                self.cut = True
+                return self.stop
+            return at + 3 if data.startswith(b"</>", at) else self.declaration(at)
+        tag = TAG.match(data, at, self.stop)
         if tag is None:
             self.cut = True
             return self.stop
-        end = tag.end()
-        if name == b"table":
-            self.body, self.after = self.body or not end_tag, False
-            self.depth = max(0, self.depth + (-1 if end_tag else 1))
-        elif name == b"body" or name == b"html":
+        name, end_tag, end = event[2].lower(), bool(event[1]), tag.end()
+        if name in (b"a", b"area", b"table"):
+            self.odd(name, end_tag=end_tag)
+        elif name in (b"body", b"html"):
             if end_tag:
                 self.end_of_body(name, at)
             elif name == b"body":
                 self.body, self.after = True, False
         elif name not in RAW_TEXT:
             self.unusual = True
-        elif end_tag:
-            self.after = False
         else:
             self.after = False
-            end = raw_text_end(self.data, name, end, self.stop)
-            self.cut = end >= self.stop
-        return end
-
-    def anchor(self, name: bytes, at: int, *, end_tag: bool) -> int:
-        found, end = anchor(self.data, at, self.stop, conditional=False)
-        if found is None:
-            self.cut = True
-            return end
-        self.body, self.after = self.body or not end_tag, False
-        if name == b"area":
             if not end_tag:
-                self.keep(found)
-            return end
-        same = bool(self.open) and self.open[-1] == self.depth
-        if end_tag:
-            if same:
-                self.open.pop()
-            return end
-        if not same:  # else the new one ends the one before (13.2.6.4.7, "a")
-            self.open.append(self.depth)
-        self.keep(found)
+                end = raw_text_end(data, name, end, self.stop)
+                self.cut = end >= self.stop
         return end
 
-    def keep(self, found: Anchor) -> None:
-        if found.start >= 0:
-            self.anchors.append(found)
-            self.over_budget = len(self.anchors) > self.max_anchors
+    def odd(self, name: bytes, *, end_tag: bool) -> None:
+        """Take an anchor without attributes, or an oddly written tag of a kind `run` knows."""
+        self.body, self.after = self.body or not end_tag, False
+        if name == b"table":
+            self.depth = max(0, self.depth + (-1 if end_tag else 1))
+        elif name == b"a":
+            same = bool(self.open) and self.open[-1] == self.depth
+            if end_tag and same:
+                self.open.pop()
+            elif not end_tag and not same:
+                self.open.append(self.depth)
 
     def end_of_body(self, name: bytes, at: int) -> None:
         """Note the place before </body> or </html>; of several the last </body> that ends one."""
@@ -245,3 +277,16 @@ class _Reading:
             return
         self.candidate = at
         self.after = True
+
+    def place(self, start: int) -> int:
+        """Say where the pixel goes: before the body's end, or at the end of the text."""
+        if b"none" in self.lowered and _may_end_hidden(self.lowered):
+            return -1
+        if self.candidate >= 0 or self.last_end:
+            return self.candidate
+        if self.cut or self.depth or self.open or not self.body or self.after:
+            return -1
+        end = self.stop
+        while end > start and self.data[end - 1] in _SPACE:
+            end -= 1
+        return end

@@ -123,11 +123,11 @@ def judge(value: str, own_hosts: Container[str], unsubscribe: Container[str]) ->
 def usual_host(value: bytes) -> str | None:
     """Give the host of a URL in the plainest form; None for one that needs `judge`.
 
-    A shortcut for most hrefs: lower-case http(s), a plain host name, printable ASCII, nothing
-    that could be a placeholder or an entity.
+    A shortcut for most hrefs, their character references decoded: lower-case http(s), a plain
+    host name, printable ASCII, nothing that could be a placeholder.
     """
     match = _USUAL.fullmatch(value)
-    if match is None or b"&" in value or _PLACEHOLDER_BYTES.search(value):
+    if match is None or _PLACEHOLDER_BYTES.search(value):
         return None
     return match[1].decode("ascii")
 
