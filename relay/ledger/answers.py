@@ -60,9 +60,12 @@ def answer_now(connection: Connection, question: Question, planned: Plan) -> Ans
     stored = [name for name in question.measures if name in planned.columns or name in DERIVED]
     for (group, index), cell in sums.items():
         found[group, index] = {name: derive(name, cell) for name in stored}
+    first: list[Group] | None = None
+    if question.limit and question.order_by:
+        first = _ranked(question, sums, {group for group, _ in sums})
     for name, measure in planned.recipients.items():
-        for at, count in crowds.count(connection, question, planned, measure).items():
-            found.setdefault(at, {})[name] = count
+        for at, n in crowds.count(connection, question, planned, measure, first).items():
+            found.setdefault(at, {})[name] = n
     if planned.percentiles:
         for at, times in _percentiles(connection, question, planned).items():
             found.setdefault(at, {}).update(times)

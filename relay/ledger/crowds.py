@@ -11,9 +11,10 @@ it anew from rows and events.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
 
 from metrics.distinct import Crowd, add_to
 from metrics.events import Kind
@@ -30,7 +31,7 @@ from metrics.measures import (
     REQUESTED,
     UNSUBSCRIBES,
 )
-from metrics.questions import Plan, Question
+from metrics.questions import Plan, Question, UnanswerableError
 from metrics.sheet import DOMAIN
 from relay.ledger import sealing, tables
 from relay.ledger.narrowing import group_columns, narrowed
@@ -39,8 +40,14 @@ from relay.ledger.statements import prepared, run_many
 Group = tuple[str, ...]
 Cell = tuple[int, str, int, int, str]  # measure, grain, start, mailing, value
 
-ABSORB_AT = 20_000
-"""Sightings that may wait: what a question about recipients reads besides sketches."""
+Sighting = tuple[int, int, int, str, int]  # measure, hour, mailing, recipient domain, recipient key
+
+TIMES_AT, DOMAINS_AT = 5_000, 100_000
+"""Sightings that may wait: what a question about recipients reads besides sketches, without and
+with recipient domains."""
+MOST_CROWDS = 10_000
+_MOST_NAMED = 500
+_ABSORBED = "absorbed"
 _PUT = (
     "INSERT INTO sketches (measure, grain, start, mailing, value, sketch) "
     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (measure, grain, start, mailing, value) "
@@ -56,9 +63,25 @@ _EVENTS_OF = {
 }
 
 
-def waiting(connection: Connection) -> int:
+class Waiting(NamedTuple):
+    """Sightings that are not in sketches yet: of time, and of recipient domains."""
+
+    times: int
+    domains: int
+
+    @property
+    def many(self) -> bool:
+        """Tell whether it is time to absorb."""
+        return self.times >= TIMES_AT or self.domains >= DOMAINS_AT
+
+
+def waiting(connection: Connection) -> Waiting:
     """Give the number of sightings not absorbed yet."""
-    return connection.scalar(select(func.count()).select_from(tables.sightings)) or 0
+    s = tables.sightings.c
+    first, last = connection.execute(select(func.min(s.id), func.max(s.id))).one()
+    if last is None:
+        return Waiting(0, 0)
+    return Waiting(last - max(_absorbed(connection), first - 1), last - first + 1)
 
 
 def any_stale(connection: Connection) -> bool:
@@ -68,43 +91,81 @@ def any_stale(connection: Connection) -> bool:
 
 def absorb(connection: Connection) -> int:
     """Move all sightings into sketches; gives how many there were."""
+    return _absorb(connection, domains=True)
+
+
+def absorb_some(connection: Connection) -> int:
+    """Absorb what has become too much to be read with every question."""
+    return _absorb(connection, domains=waiting(connection).domains >= DOMAINS_AT)
+
+
+def _absorb(connection: Connection, *, domains: bool) -> int:
+    """Put sightings into the sketches by time; with `domains` also into those by recipient domain.
+
+    There are as many sketches by domain as a day has domains: they are touched more rarely, and
+    only then the sightings go.
+    """
     s = tables.sightings.c
     last = connection.scalar(select(func.max(s.id)))
     if last is None:
         return 0
-    rows = connection.execute(
-        select(s.measure, s.start, s.mailing, s.recipient_domain, s.recipient_key)
-    ).fetchall()
-    _add(connection, rows)
+    columns = (s.measure, s.start, s.mailing, s.recipient_domain, s.recipient_key)
+    upto = _absorbed(connection)
+    new = connection.execute(select(*columns).where(s.id > upto)).fetchall()
+    _add(connection, _by_time(map(tuple, new)))
+    if not domains:
+        _store_absorbed(connection, last)
+        return len(new)
+    rows = new if not upto else connection.execute(select(*columns)).fetchall()
+    _add(connection, _by_domain(connection, list(map(tuple, rows))))
     connection.execute(delete(tables.sightings).where(s.id <= last))
+    _store_absorbed(connection, 0)
     return len(rows)
 
 
-def _add(connection: Connection, rows: Iterable[tuple[int, int, int, str, int]]) -> None:
-    seen = list(rows)
+def _absorbed(connection: Connection) -> int:
+    """Give the last sighting that is in the sketches by time already; 0 for none."""
+    p = tables.parameters.c
+    value = connection.scalar(select(p.value).where(p.name == _ABSORBED))
+    return int(bytes(value)) if value is not None else 0
+
+
+def _store_absorbed(connection: Connection, last: int) -> None:
+    p, value = tables.parameters.c, str(last).encode()
+    stored = connection.execute(
+        tables.parameters.update().where(p.name == _ABSORBED).values(value=value)
+    )
+    if not stored.rowcount:
+        connection.execute(tables.parameters.insert().values(name=_ABSORBED, value=value))
+
+
+def _by_time(rows: Iterable[Sighting]) -> dict[Cell, set[int]]:
+    crowds: dict[Cell, set[int]] = {}
+    for measure, start, mailing, _, key in rows:
+        crowds.setdefault((measure, "hour", start, mailing, ""), set()).add(key)
+        crowds.setdefault((measure, "day", start // DAY * DAY, mailing, ""), set()).add(key)
+    return crowds
+
+
+def _by_domain(connection: Connection, rows: Sequence[Sighting]) -> dict[Cell, set[int]]:
     put_away = sealing.resolved_values(
         connection,
-        {(DOMAIN, start // DAY * DAY, mailing, domain) for _, start, mailing, domain, _ in seen},
+        {(DOMAIN, start // DAY * DAY, mailing, domain) for _, start, mailing, domain, _ in rows},
     )
     crowds: dict[Cell, set[int]] = {}
-    for measure, start, mailing, domain, key in seen:
-        day = (DOMAIN, start // DAY * DAY, mailing, domain)
-        for cell in _cells(measure, start, mailing, put_away.get(day, domain)):
-            crowds.setdefault(cell, set()).add(key)
+    for measure, start, mailing, domain, key in rows:
+        day = start // DAY * DAY
+        value = put_away.get((DOMAIN, day, mailing, domain), domain)
+        crowds.setdefault((measure, "domain", day, mailing, value), set()).add(key)
+    return crowds
+
+
+def _add(connection: Connection, crowds: dict[Cell, set[int]]) -> None:
     known = dict(_sketches(connection, crowds))
     run_many(
         connection,
         _PUT,
         [(*cell, add_to(known.get(cell), crowds[cell])) for cell in sorted(crowds)],
-    )
-
-
-def _cells(measure: int, start: int, mailing: int, domain: str) -> tuple[Cell, Cell, Cell]:
-    day = start // DAY * DAY
-    return (
-        (measure, "hour", start, mailing, ""),
-        (measure, "day", day, mailing, ""),
-        (measure, "domain", day, mailing, domain),
     )
 
 
@@ -125,27 +186,64 @@ def _sketches(connection: Connection, cells: Iterable[Cell]) -> Iterator[tuple[C
 
 
 def count(
-    connection: Connection, question: Question, planned: Plan, measure: int
+    connection: Connection,
+    question: Question,
+    planned: Plan,
+    measure: int,
+    only: Sequence[Group] | None = None,
 ) -> dict[tuple[Group, int], int]:
-    """Count distinct recipients per group and interval."""
+    """Count distinct recipients per group and interval; of `only` these groups where given.
+
+    Raises UnanswerableError for more groups and intervals than can be counted at once.
+    """
     found: dict[tuple[Group, int], Crowd] = {}
+    wanted = None if only is None else set(only)
 
-    def crowd(group: Iterable[object], start: int) -> Crowd:
+    def crowd(start: int, names: Iterable[object]) -> Crowd | None:
+        group = tuple(map(str, names))
+        if wanted is not None and group not in wanted:
+            return None
         index = max(bisect_right(planned.bounds, start) - 1, 0)
-        return found.setdefault((tuple(map(str, group)), index), Crowd())
+        if len(found) > MOST_CROWDS:
+            raise UnanswerableError(
+                f"recipients of more than {MOST_CROWDS} groups and intervals; ask for the first "
+                "so many groups (order_by, limit) or a shorter range"
+            )
+        return found.setdefault((group, index), Crowd())
 
-    k = tables.sketches
-    statement = select(k.c.start, k.c.sketch, *group_columns(question, k.c.value)).select_from(k)
+    k, s = tables.sketches, tables.sightings
+    by = group_columns(question, k.c.value)
+    statement = select(k.c.start, k.c.sketch, *by).select_from(k)
     statement = statement.where(k.c.measure == measure, k.c.grain == planned.recipient_grain)
-    for start, sketch, *group in connection.execute(narrowed(statement, question, k, k.c.value)):
-        crowd(group, start).add_sketch(bytes(sketch))
-    s = tables.sightings
+    for start, sketch, *group in connection.execute(
+        narrowed(_only(statement, question, k.c.value, only), question, k, k.c.value)
+    ):
+        if (one := crowd(start, group)) is not None:
+            one.add_sketch(bytes(sketch))
     domain = s.c.recipient_domain
     statement = select(s.c.start, s.c.recipient_key, *group_columns(question, domain))
     statement = statement.select_from(s).where(s.c.measure == measure)
-    for start, key, *group in connection.execute(narrowed(statement, question, s, domain)):
-        crowd(group, start).add(key)
+    if planned.recipient_grain != "domain":
+        statement = statement.where(s.c.id > _absorbed(connection))
+    for start, key, *group in connection.execute(
+        narrowed(_only(statement, question, domain, only), question, s, domain)
+    ):
+        if (one := crowd(start, group)) is not None:
+            one.add(key)
     return {at: crowd.count() for at, crowd in found.items()}
+
+
+def _only(
+    statement: Select[Any],
+    question: Question,
+    value: ColumnElement[Any],
+    groups: Sequence[Group] | None,
+) -> Select[Any]:
+    """Let the database leave out the recipient domains nobody asked for."""
+    if groups is None or DOMAIN not in question.group_by or len(groups) > _MOST_NAMED:
+        return statement
+    place = question.group_by.index(DOMAIN)
+    return statement.where(value.in_(sorted({group[place] for group in groups})))
 
 
 def rebuild(connection: Connection) -> int:
@@ -168,14 +266,14 @@ def rebuild(connection: Connection) -> int:
                 k.start < day + DAY,
             )
         )
-        _add(connection, _seen(connection, measure, day, mailing))
+        seen = _seen(connection, measure, day, mailing)
+        _add(connection, _by_time(seen))
+        _add(connection, _by_domain(connection, seen))
     connection.execute(delete(tables.stale))
     return len(stale)
 
 
-def _seen(
-    connection: Connection, measure: int, day: int, mailing: int
-) -> list[tuple[int, int, int, str, int]]:
+def _seen(connection: Connection, measure: int, day: int, mailing: int) -> list[Sighting]:
     """Find who belongs into a day's sketches, from what is in the ledger."""
     d, e = tables.deliveries.c, tables.events.c
     since, until = day * MICROSECONDS, (day + DAY) * MICROSECONDS

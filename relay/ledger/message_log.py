@@ -1,16 +1,19 @@
 """The message log: deliveries found by recipient, message, campaign or state, newest first, by key.
 
-A page is one indexed read that begins where the last one ended (`before`, a delivery id), so a page
-costs the same however deep it lies, and nothing is skipped or shown twice while mail goes on. State
+A page begins where the last one ended (`before`, a delivery id) and looks at a bounded number of
+rows, so it costs the same however deep it lies, and nothing is skipped or shown twice while mail
+goes on. State
 is worked out from the merged facts; recipients are looked up by their keyed hash.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, not_, select
 
 from metrics.events import Kind
@@ -20,6 +23,9 @@ from relay.ledger.engine import Ledger
 from relay.ledger.recipient_keys import load_recipient_keys
 
 MOST_AT_ONCE = 1000
+_WINDOW = 50_000
+_WINDOWS = 20
+_MOST_MAILINGS = 50
 
 
 class Stage(StrEnum):
@@ -105,8 +111,36 @@ _STATES: dict[Stage, ColumnElement[bool]] = {
 }
 
 
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the log. `next` goes into the next search's `before`; 0 when there is no more.
+
+    A page may hold fewer deliveries than asked, even none, and still not be the last: one search
+    looks at a bounded number of rows.
+    """
+
+    deliveries: tuple[Logged, ...]
+    next: int
+
+
 async def search(ledger: Ledger, wanted: Search) -> list[Logged]:
-    """Give a page of deliveries, newest first.
+    """Give deliveries, newest first, up to the limit: what `search_page` finds, page after page.
+
+    Looks at up to a million rows; a rarer state is found with `search_page` and its cursor, or with
+    a narrower search. Raises ValueError for a limit outside 1 to `MOST_AT_ONCE`.
+    """
+    found: list[Logged] = []
+    for _ in range(_WINDOWS):
+        left = wanted.limit - len(found)
+        page = await search_page(ledger, replace(wanted, limit=left) if found else wanted)
+        found += page.deliveries
+        if not page.next or len(found) == wanted.limit:
+            break
+        wanted = replace(wanted, before=page.next)
+    return found
+
+
+async def search_page(ledger: Ledger, wanted: Search) -> Page:
+    """Give a page of deliveries, newest first, in one short transaction.
 
     Raises ValueError for a limit outside 1 to `MOST_AT_ONCE`.
     """
@@ -115,8 +149,39 @@ async def search(ledger: Ledger, wanted: Search) -> list[Logged]:
     return await ledger.read(lambda connection: _search(connection, wanted))
 
 
-def _search(connection: Connection, wanted: Search) -> list[Logged]:
-    conditions: list[ColumnElement[bool]] = [_d.mailing != 0]
+def _search(connection: Connection, wanted: Search) -> Page:
+    """Look at the fewest rows an index allows.
+
+    By recipient or message that is few. Otherwise rows are walked from the newest down: those of
+    the mailings asked for, where these are not many, else all; never more than `_WINDOW` of each.
+    """
+    conditions: list[ColumnElement[bool]] = [_d.mailing != 0, *_by_key(connection, wanted)]
+    floor = 0
+    mailings = _mailings(connection, wanted)
+    if wanted.before:
+        conditions.append(_d.id < wanted.before)
+    if wanted.state is not None:
+        conditions.append(_STATES[wanted.state])
+    if mailings is not None and len(mailings) <= _MOST_MAILINGS:
+        if wanted.state is not None:
+            floor = max((_floor(connection, wanted, one) for one in mailings), default=0)
+        found: list[int] = []
+        for mailing in mailings:
+            found += _ids(connection, [*conditions, _d.mailing == mailing, _d.id >= floor], wanted)
+        ids = sorted(found, reverse=True)[: wanted.limit]
+    else:
+        if mailings is not None:
+            conditions.append(_d.mailing.in_(mailings))
+        selective = wanted.recipient or wanted.message or wanted.message_id
+        if not selective and (wanted.state is not None or mailings is not None):
+            floor = _floor(connection, wanted, None)
+        ids = _ids(connection, [*conditions, _d.id >= floor], wanted)
+    full = len(ids) == wanted.limit
+    return Page(deliveries=tuple(logged(connection, ids)), next=ids[-1] if full else floor)
+
+
+def _by_key(connection: Connection, wanted: Search) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if wanted.recipient:
         key = load_recipient_keys(connection).of(wanted.recipient)
         conditions.append(_d.recipient_key == key)
@@ -124,15 +189,11 @@ def _search(connection: Connection, wanted: Search) -> list[Logged]:
         conditions.append(_d.message == wanted.message)
     if wanted.message_id:
         conditions.append(_d.message_id == wanted.message_id)
-    if wanted.before:
-        conditions.append(_d.id < wanted.before)
-    if wanted.state is not None:
-        conditions.append(_STATES[wanted.state])
-    return logged(connection, *conditions, *_of_mailings(connection, wanted), limit=wanted.limit)
+    return conditions
 
 
-def _of_mailings(connection: Connection, wanted: Search) -> list[ColumnElement[bool]]:
-    """Turn what a mailing decides into its number, which is what the index is on."""
+def _mailings(connection: Connection, wanted: Search) -> list[int] | None:
+    """Give the mailings a search is about; None when it is about all."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.accounts is not None:
         conditions.append(_m.account.in_(wanted.accounts))
@@ -141,25 +202,32 @@ def _of_mailings(connection: Connection, wanted: Search) -> list[ColumnElement[b
     if wanted.campaign:
         conditions.append(_m.campaign == wanted.campaign)
     if not conditions:
-        return []
-    if not wanted.campaign:
-        return conditions  # many mailings: walk the deliveries and look at each one's mailing
-    return [_d.mailing.in_(list(connection.scalars(select(_m.id).where(*conditions))))]
+        return None
+    return list(connection.scalars(select(_m.id).where(*conditions)))
 
 
-def logged(
-    connection: Connection, *conditions: ColumnElement[bool], limit: int = 1
-) -> list[Logged]:
-    """Read deliveries with their mailing, newest first."""
+def _floor(connection: Connection, wanted: Search, mailing: int | None) -> int:
+    """Give the smallest id one search looks at; 0 when it may look at all that is left."""
+    conditions = [_d.id < wanted.before] if wanted.before else []
+    if mailing is not None:
+        conditions.append(_d.mailing == mailing)
+    statement = select(_d.id).where(*conditions).order_by(_d.id.desc()).offset(_WINDOW).limit(1)
+    return connection.scalar(statement) or 0
+
+
+def _ids(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], wanted: Search
+) -> list[int]:
+    statement = select(_d.id).where(*conditions).order_by(_d.id.desc()).limit(wanted.limit)
+    return list(connection.scalars(statement))
+
+
+def logged(connection: Connection, ids: Sequence[int]) -> list[Logged]:
+    """Read deliveries with their mailing, in the order of their ids as given; unknown ones not."""
     named = (_m.account, _m.sending_domain, _m.campaign, _m.template)
-    statement = (
-        select(*named, *_d)
-        .join(tables.mailings, _m.id == _d.mailing)
-        .where(*conditions)
-        .order_by(_d.id.desc())
-        .limit(limit)
-    )
-    return [_logged(row) for row in connection.execute(statement).mappings()]
+    statement = select(*named, *_d).join(tables.mailings, _m.id == _d.mailing).where(_d.id.in_(ids))
+    rows = {row["id"]: _logged(row) for row in connection.execute(statement).mappings()}
+    return [rows[one] for one in ids if one in rows]
 
 
 def _logged(row: Any) -> Logged:

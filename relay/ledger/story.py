@@ -37,7 +37,7 @@ async def story(ledger: Ledger, delivery: int) -> Story:
 
 
 def _story(connection: Connection, delivery: int) -> Story:
-    found = logged(connection, tables.deliveries.c.id == delivery)
+    found = logged(connection, [delivery])
     if not found:
         raise KeyError(delivery)
     e = tables.events.c

@@ -78,8 +78,8 @@ class Upkeep:
         """Mend stale crowds; absorb sightings when many wait. Cheap when there is nothing to do."""
         if await self._ledger.read(crowds.any_stale):
             await self._ledger.write(crowds.rebuild)
-        if await self._ledger.read(crowds.waiting) >= crowds.ABSORB_AT:
-            await self._ledger.write(crowds.absorb)
+        if (await self._ledger.read(crowds.waiting)).many:
+            await self._ledger.write(crowds.absorb_some)
 
     async def prune(self) -> int:
         """Seal days, drop what is past its retention; gives the number of deliveries dropped."""
