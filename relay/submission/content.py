@@ -20,25 +20,39 @@ class Collector:
     is found by the same search.
     """
 
-    __slots__ = ("_buffer", "_dotted", "_scanned")
+    __slots__ = ("_buffer", "_dotted", "_scanned", "_whole")
 
     def __init__(self) -> None:
         """Start empty."""
         self._buffer = bytearray(b"\r\n")
         self._scanned = 0
         self._dotted = 0
+        self._whole = b""
 
     @property
     def size(self) -> int:
         """Octets held, dots not yet removed."""
-        return len(self._buffer) - 2
+        return len(self._buffer) - 2 + len(self._whole)
 
-    def feed(self, data: bytes | bytearray) -> None:
+    def feed(self, data: bytes) -> None:
         """Append what the client sent."""
+        if len(self._buffer) == 2 and not self._whole and data[-5:] == _END and data[:1] != b".":
+            # Most messages come in one piece, which then need not be gathered.
+            self._whole = data
+            return
+        if self._whole:
+            self._buffer += self._whole
+            self._whole = b""
         self._buffer += data
 
     def take(self) -> tuple[bytes, bytes] | None:
         """Give content and what the client sent after it, or None if the end is not there yet."""
+        whole = self._whole
+        if whole:
+            if whole.find(b"\r\n.") == len(whole) - 5:
+                return whole[:-3], b""
+            self._buffer += whole
+            self._whole = b""
         end = self._find_end()
         if end < 0:
             return None

@@ -333,7 +333,8 @@ class Engine:
         message, rest = taken
         if rest:
             self._reader.feed(rest)
-        if self.options.normalize_line_ends and self.authenticated:
+        repairs = self.options.normalize_line_ends
+        if repairs and (self.authenticated or not self.options.auth_required):
             message = lines.normalize(message)
         reply = content.refusal(message, self.limits, self.options)
         if reply is None:

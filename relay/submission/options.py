@@ -26,7 +26,8 @@ class SessionOptions:
     dsn: bool = True
     address_literals: bool = False
     normalize_line_ends: bool = False
-    """Repair bare CR and LF for clients that logged in, before anything is signed."""
+    """Make CRLF of bare CR and LF in content: for clients that logged in, before anything is
+    signed, and at doors without a login whose mail is read and never relayed."""
     nul_in_body: bool = False
     count_refusals: bool = False
     """Recipients that the handler refuses use up the error budget: for doors without a login."""

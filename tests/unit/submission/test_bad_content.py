@@ -171,6 +171,14 @@ async def test_line_ends_are_repaired_only_by_choice(server_tls: ServerTls) -> N
     assert contents == [HEADER + b"a\r\nb\r\nc\r\n\r\n.\r\n\r\n"]
 
 
+async def test_line_ends_are_repaired_by_choice_at_a_door_without_login(
+    server_tls: ServerTls,
+) -> None:
+    options = replace(OPTIONS, normalize_line_ends=True, auth_required=False)
+    reply, contents = await submit(server_tls, HEADER + b"a\nb\r\n.\r\n", "whole", options=options)
+    assert (reply[:3], contents) == ("250", [HEADER + b"a\r\nb\r\n"])
+
+
 async def test_header_block_limits(server_tls: ServerTls) -> None:
     folded = b"X: a\r\n" + b" b\r\n" * 3000
     many = b"".join(b"X-%d: a\r\n" % number for number in range(2001))
