@@ -30,6 +30,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from relay.errors import ConfigError, StorageError
 from relay.ledger.migrate import migrate
+from relay.ledger.recipient_keys import load_recipient_keys
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -157,6 +158,7 @@ def _open(url: URL, readers: int) -> Ledger:
             if writer.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"))
             migrate(connection)
+            load_recipient_keys(connection)  # made here, so that reading never has to
     except BaseException:
         reader.dispose()
         writer.dispose()

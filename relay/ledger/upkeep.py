@@ -7,8 +7,6 @@ sum check still looks at, so that the sum rule holds across it.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from functools import partial
 from typing import NamedTuple
 
@@ -18,8 +16,7 @@ from metrics.contribution import count_event, count_fate
 from metrics.hits import Classifier, Unjudged
 from metrics.intervals import DAY, MICROSECONDS
 from metrics.sheet import Sheet
-from relay.clock import HOUR, Clock, now
-from relay.errors import StorageError
+from relay.clock import Clock, now
 from relay.ids import lowest_at
 from relay.ledger import crowds, sealing, tables
 from relay.ledger.delivery_fold import DeliveryFold
@@ -31,9 +28,7 @@ from relay.ledger.posting import carry, post
 from relay.ledger.recipient_keys import load_recipient_keys
 from relay.ledger.rows import RowChanges, load_events, load_fates
 
-_log = logging.getLogger(__name__)
 _PRUNED_AT_ONCE = 2000
-_TIDY_SECONDS = 5
 _SEALED_AFTER_DAYS = 2
 
 
@@ -46,7 +41,7 @@ class Retention(NamedTuple):
 
 
 class Upkeep:
-    """Runs all of it: `tidy` every few seconds, `prune` every hour."""
+    """All of it: `tidy` is for every few seconds, `prune` for every hour."""
 
     def __init__(
         self,
@@ -60,19 +55,6 @@ class Upkeep:
         self._classifier = classifier or Unjudged()
         self._retention = retention
         self._clock = clock
-
-    async def run(self) -> None:
-        """Keep the ledger in order until cancelled; a failing database is tried again next time."""
-        pruned_at = 0
-        while True:
-            try:
-                await self.tidy()
-                if self._clock() - pruned_at >= HOUR:
-                    pruned_at = self._clock()
-                    await self.prune()
-            except StorageError:
-                _log.exception("upkeep of the ledger failed; trying again in %d s", _TIDY_SECONDS)
-            await asyncio.sleep(_TIDY_SECONDS)
 
     async def tidy(self) -> None:
         """Mend stale crowds; absorb sightings when many wait. Cheap when there is nothing to do."""

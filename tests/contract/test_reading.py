@@ -147,6 +147,12 @@ async def test_a_search_looks_at_a_bounded_number_of_rows(
     assert [one.id for one in await search(campaign, replace(wanted, limit=2))] == [3, 2]
 
 
+async def test_a_new_ledger_can_be_searched(ledger: Ledger) -> None:
+    """Before anything was folded; reading needs nothing that only writing makes."""
+    assert await search(ledger, Search(recipient="ann@inbox.test")) == []
+    assert (await search_page(ledger, Search(state=Stage.FAILED))).next == 0
+
+
 async def test_pages_are_bounded(campaign: Ledger) -> None:
     """A limit outside its bounds is refused."""
     for limit in (0, 1001):
