@@ -29,11 +29,11 @@ _SPACE = re.compile(r"\s+")
 
 # What the enhanced code alone says (RFC 3463, RFC 5248), where no rule knew the text.
 _BY_ENHANCED: Final[dict[str, tuple[str, str]]] = {
-    "1.0": ("user-unknown", "userunknown"),
+    "1.0": ("user-unknown", "undefined"),  # senders are refused under it too
     "1.1": ("user-unknown", "userunknown"),
     "1.2": ("dns", "hostunknown"),
     "1.3": ("user-unknown", "userunknown"),
-    "1.4": ("user-unknown", "userunknown"),
+    "1.4": ("user-unknown", "undefined"),
     "1.6": ("user-unknown", "hasmoved"),
     "1.7": ("sender-rejected", "rejected"),
     "1.8": ("sender-rejected", "rejected"),
