@@ -43,7 +43,9 @@ def _one_space(raw: bytes) -> bytes:
 
 def relaxed_value(value: bytes) -> bytes:
     """Give a field value unfolded, white space reduced and stripped (section 3.4.2)."""
-    return _one_space(value.replace(b"\r\n", b"")).strip(b" ")
+    if b"\r" in value or b"\t" in value or b"  " in value:
+        value = _one_space(value.replace(b"\r\n", b""))
+    return value.strip(b" ")
 
 
 def relaxed_body(body: bytes) -> bytes:

@@ -94,6 +94,7 @@ class ScriptedMx:
         self.arrived = asyncio.Event()  # set at each message
         self.stalled = asyncio.Event()  # set when an answer is withheld
         self.release = asyncio.Event()  # answers marked "hold:" wait for it
+        self._spoke = asyncio.Event()  # set at each command
         self._tls = tls
         self._implicit = implicit_tls
         self._answers: dict[str, list[Answer]] = defaultdict(list)
@@ -145,6 +146,12 @@ class ScriptedMx:
             self._tasks.discard(task)
             writer.close()
 
+    async def heard(self, command: bytes, times: int = 1) -> None:
+        """Wait until a command line has come so often."""
+        while self.commands.count(command) < times:
+            self._spoke.clear()
+            await self._spoke.wait()
+
     def next_answer(self, stage: str, address: bytes = b"") -> Answer:
         """Give what to answer now."""
         if stage == "rcpt" and address in self._recipients:
@@ -180,6 +187,7 @@ class _Session:
         while True:
             line = await self.reader.readuntil(b"\r\n")
             self.mx.commands.append(line[:-2])
+            self.mx._spoke.set()
             await self.obey(line[:-2])
 
     async def obey(self, line: bytes) -> None:
