@@ -146,6 +146,8 @@ class Writer(threading.Thread):
     def _without_mail(self, work: Work, committed: Committed, error: SpoolFullError) -> None:
         """Refuse what is new, then try to end claims and run jobs, which free space."""
         self.space.found_full()
+        self.segments.release()  # and the log starts from the front, in space it has already
+        self.checkpoint()
         committed.refused += [(a, error) for a in work.accepting]
         committed.answers += [(future, None, error) for future in work.recorded]
         kept = Work(settling=work.settling, settled=work.settled, writing=work.writing)

@@ -92,6 +92,24 @@ async def test_many_kills_at_system_calls(tmp_path: Path, call: str, numbers: ra
 
 
 @needs_strace
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize(
+    ("call", "first"), [("fdatasync", 14), ("fsync", 4), ("pwrite64", 60), ("pwritev2", 5)]
+)
+async def test_a_disk_that_breaks_is_not_believed(
+    tmp_path: Path, call: str, first: int, error: str
+) -> None:
+    under = [
+        "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+        "-e", f"inject={call}:error={error}:when={first}+",
+    ]  # fmt: skip
+    promises = Promises()
+    promises.hear(run_child(tmp_path / "spool", 3, 40, under=under))
+    assert promises.last != "closed"
+    assert await broken_promises(tmp_path / "spool", promises) == []
+
+
+@needs_strace
 async def test_kills_during_recovery_converge(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     promises = Promises()

@@ -20,7 +20,7 @@ from tests.harness.spool_promises import ROOT, Promises, broken_promises
 def traced(path: Path, seed: int, count: int, *more: str) -> Disk:
     """Let the child work on a new spool, with a record of what it did to the disk."""
     log = path / "trace"
-    subprocess.run(  # noqa: S603 - our own program
+    subprocess.run(
         [
             need_program("strace"), "-o", str(log), *TRACE,
             sys.executable, "-m", "tests.harness.spool_child",

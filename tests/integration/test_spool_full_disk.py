@@ -1,0 +1,105 @@
+"""A file system that is really full (P09): mail is refused, deliveries go on, space helps."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.errors import SpoolFullError
+from relay.message import Delivery
+from relay.spool.local import LocalSpool, open_spool
+from relay.spool.options import SpoolOptions
+from relay.spool.protocol import Selection
+from tests.harness.spooled import WallClock, done, put
+
+KB = 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a directory on a file system of 4 MB; skips where mounting is not allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    try:
+        made = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("mount is not installed")
+    if made.returncode:
+        pytest.skip(f"mounting is not allowed here: {made.stderr.decode().strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+async def fill(spool: LocalSpool, content: bytes) -> list[Delivery]:
+    """Accept until the spool refuses."""
+    taken: list[Delivery] = []
+    with contextlib.suppress(SpoolFullError):
+        while True:
+            taken += await put(spool, "a.test", content=content, events=[b"accepted"])
+    return taken
+
+
+def fill_up(path: Path) -> None:
+    """Leave no block free."""
+    with path.open("wb", buffering=0) as junk, contextlib.suppress(OSError):
+        while junk.write(b"x" * 4 * KB) == 4 * KB:
+            pass
+
+
+async def until_taken(spool: LocalSpool) -> None:
+    """Wait for the spool to see that there is space again: it looks once a second."""
+    while spool.refuses():
+        spool._space._looked = -1e9
+        await spool.destinations()
+
+
+def options(reserve: int) -> SpoolOptions:
+    return SpoolOptions(
+        disk_reserve=reserve, segment_bytes=200 * KB, checkpoint_bytes=128 * KB, cache_bytes=0
+    )
+
+
+async def test_a_disk_filled_by_mail_alone_empties_again(small_disk: Path) -> None:
+    clock = WallClock()
+    async with open_spool(small_disk / "0", 0, options(0), clock=clock) as spool:
+        taken = await fill(spool, b"x" * 20 * KB)
+        assert len(taken) > 100
+        assert spool.refuses() == "disk reserve"
+        for delivery in taken[:-3]:
+            assert len((await spool.load(delivery.message))[1]) == 20 * KB
+            await spool.settle([done(delivery, b"delivered")])
+        await until_taken(spool)
+        taken = taken[-3:] + await put(spool, "a.test", content=b"again")
+    async with open_spool(small_disk / "0", 0, options(0), clock=clock) as spool:
+        found = await spool.waiting(Selection(), 1000)
+        assert [d.id for d in found] == [d.id for d in taken]
+        assert spool.failure is None
+
+
+async def test_a_disk_filled_by_others_loses_nothing(small_disk: Path) -> None:
+    clock = WallClock()
+    async with open_spool(small_disk / "0", 0, options(500 * KB), clock=clock) as spool:
+        taken = [(await put(spool, "a.test", content=b"x" * 9 * KB))[0] for _ in range(50)]
+        fill_up(small_disk / "junk")
+        spool._space._looked = -1e9
+        await spool.destinations()
+        assert spool.refuses() == "disk reserve"
+        for delivery in taken[:25]:
+            spool.settle_soon(done(delivery, b"delivered"))
+        (small_disk / "junk").unlink()
+        await spool.record([])
+        await until_taken(spool)
+        taken = taken[25:] + await put(spool, "a.test", content=b"again")
+        events = [e for b in await spool.batches(0, 10_000) for e in b.events]
+    async with open_spool(small_disk / "0", 0, options(0), clock=clock) as spool:
+        assert [d.id for d in await spool.waiting(Selection(), 1000)] == [d.id for d in taken]
+        assert events.count(b"delivered") <= 25
+        events = [e for b in await spool.batches(0, 10_000) for e in b.events]
+        assert events.count(b"delivered") == 25
