@@ -7,7 +7,6 @@ connections, answers 421 between messages and lets content that is coming in arr
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import ssl
@@ -20,7 +19,6 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 64  # connections taken in one turn of the loop, so that those there get theirs
 _HANDSHAKE_SECONDS = 30.0
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Listener:
@@ -94,9 +92,8 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
-                    raise
-                # Descriptors are used up: the backlog waits while connections end.
+                # Mostly descriptors are used up: the backlog waits while connections end. Whatever
+                # it is, asking again at once would only keep the loop busy.
                 log.warning("no connection could be taken: %s", error.strerror)
                 self._door.count("accept_failed")
                 self.pause()

@@ -215,7 +215,7 @@ def _call(
         return _fail(session, error, finish, event)
     if type(result) is CoroutineType or inspect.isawaitable(result):
         return _finish_later(session, result, finish, event, usual)
-    finish(session, event, _reply(result, usual))
+    finish(session, event, _reply(result, event, usual))
     return None
 
 
@@ -227,7 +227,7 @@ async def _finish_later(
     usual: bytes,
 ) -> None:
     try:
-        reply = _reply(await result, usual)
+        reply = _reply(await result, event, usual)
     except Exception as error:  # noqa: BLE001 - the border to a handler
         await _fail(session, error, finish, event)
     else:
@@ -255,13 +255,13 @@ async def _fail(
     finish(session, event, reply)
 
 
-def _reply(result: object, usual: bytes) -> bytes:
+def _reply(result: object, event: events.Event, usual: bytes) -> bytes:
     """What a hook gave, as a reply; a list is that of handle_EHLO."""
     if result is None or result is MISSING:
         return usual
     if isinstance(result, list):
-        return replies.checked("\r\n".join(map(str, result)), enhanced=False)
-    return replies.checked(result)
+        result = "\r\n".join(map(str, result))
+    return replies.checked(result, enhanced=not isinstance(event, events.HelloGiven))
 
 
 def _typed(parameters: bytes) -> list[str]:
