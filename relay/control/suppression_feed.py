@@ -20,6 +20,7 @@ from relay.clock import Clock, now
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Books, Change, Changes
 from relay.control.operations.suppression_rows import in_force, notice_of, table_entry
+from relay.errors import StorageError, UnavailableError
 from relay.ledger.settings_tables import suppressions
 from relay.notices import Notice, NoticeBoard
 from relay.suppressions import write_table
@@ -54,18 +55,27 @@ class SuppressionFeed:
         self._dirty = asyncio.Event()
 
     async def tell(self, notices: Sequence[Notice]) -> None:
-        """Put committed changes into force; raises OSError if the disk refuses."""
+        """Put committed changes into force; raises UnavailableError if the disk refuses.
+
+        They are in the ledger even then, and in force when the table can be written again.
+        """
         self._dirty.set()
-        if len(notices) > _MOST_NOTICES:
-            await self.write()
-            return
-        async with self._pen:
-            await asyncio.to_thread(self._board.tell, notices)
+        try:
+            if len(notices) > _MOST_NOTICES:
+                await self.write()
+                return
+            async with self._pen:
+                await asyncio.to_thread(self._board.tell, notices)
+        except OSError as problem:
+            _log.error("suppression notices: %s", problem.strerror)
+            raise UnavailableError(
+                f"it is stored, but the workers cannot be told now ({problem.strerror}); "
+                "they will follow as soon as the disk allows"
+            ) from None
 
     async def write(self) -> int:
         """Rewrite the table; give its length."""
         async with self._pen:
-            self._dirty.clear()
             as_of = self.caught_up()
             at = self._clock()
 
@@ -75,8 +85,13 @@ class SuppressionFeed:
                     for row in in_force(connection, at)
                 }
 
-            found = await self._books.read(entries)
-            length = await asyncio.to_thread(write_table, self._table, found.items(), as_of)
+            self._dirty.clear()
+            try:
+                found = await self._books.read(entries)
+                length = await asyncio.to_thread(write_table, self._table, found.items(), as_of)
+            except BaseException:
+                self._dirty.set()  # what was not written is still to be written
+                raise
             if as_of:
                 await asyncio.to_thread(self._board.drop_before, as_of)
         self.replaced()
@@ -95,15 +110,17 @@ class SuppressionFeed:
             await asyncio.sleep(_REWRITE_SECONDS)
             try:
                 await self.write()
-            except OSError as problem:  # notices hold meanwhile; a full disk may pass
-                self._dirty.set()
-                _log.error("suppression table %s: %s", self._table, problem.strerror)
+            except (OSError, StorageError):  # notices hold meanwhile; a full disk may pass
+                _log.exception("suppression table %s was not written", self._table)
 
     async def keep_expiring(self, changes: Changes) -> None:
         """Take out entries whose time is over; runs until cancelled."""
         while True:
             await asyncio.sleep(_EXPIRY_SECONDS)
-            await expire(changes)
+            try:
+                await expire(changes)
+            except (StorageError, UnavailableError):
+                _log.exception("suppressions did not expire; it is tried again")
 
 
 def _nobody() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -25,8 +26,10 @@ from relay.control.operations.accounts import account_entry
 from relay.control.operations.words import AccountId, Body, DomainName, Entry, Name, domain_name
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
-from relay.errors import ConflictError, InvalidError, NotFoundError
+from relay.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from relay.ledger.settings_tables import api_keys
+
+_log = logging.getLogger(__name__)
 
 PREFIX = "wpk_"
 _KEY_OCTETS = 32
@@ -162,7 +165,10 @@ class ApiKeys:
             return None
         if at - row.used_at > _USED_RESOLUTION:
             used = update(api_keys).where(api_keys.c.id == row.id).values(used_at=at)
-            await self._changes.note(lambda connection: connection.execute(used))
+            try:
+                await self._changes.note(lambda connection: connection.execute(used))
+            except StorageError as problem:  # no reason to refuse somebody who only reads
+                _log.warning("last use of API key %d not noted: %s", row.id, problem)
         entry = _entry(row)
         return Caller(
             name=f"api-key:{entry.id}:{entry.name}",

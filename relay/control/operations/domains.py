@@ -174,6 +174,7 @@ class Domains:
     @route("DELETE", "/domains/{domain}", scope=Scope.WRITE)
     async def remove(self, caller: Caller, domain: str) -> None:
         """Remove a sending domain and destroy its keys; its statistics stay."""
+        caller.demand_all_domains()
 
         def work(change: Change) -> None:
             before = domain_entry(change.connection, caller, domain)

@@ -7,6 +7,7 @@ same answer, in UTF-8 with a byte order mark, so that spreadsheets show Chinese 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -203,14 +204,13 @@ def _names(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _moment(text: str, zone: ZoneInfo, field: str) -> datetime:
-    try:
+    found = None
+    with contextlib.suppress(ValueError):
         found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=zone)
-        found.timestamp()
-    except (ValueError, OverflowError):
-        raise InvalidError("expected a date or an RFC 3339 time", field=field) from None
-    return found
+    # The years that the cubes can hold; datetime cannot reckon at its own ends.
+    if found is None or not 1970 <= found.year <= 2100:
+        raise InvalidError("expected a date or an RFC 3339 time from 1970 to 2100", field=field)
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
 
 
 async def _csv(question: Question, found: Answer) -> AsyncIterator[bytes]:

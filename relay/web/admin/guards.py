@@ -7,6 +7,7 @@ that keep browsers from guessing, framing or caching.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterable
 
@@ -15,6 +16,7 @@ from aiohttp import web
 from relay.control.calling import MediaTypeError
 from relay.errors import OperationError
 
+_BODY_SECONDS = 60
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -44,6 +46,13 @@ def is_operator(request: web.Request) -> bool:
     return found is not None and found.family == socket.AF_UNIX
 
 
+class TooSlowError(OperationError):
+    """The body takes too long to come."""
+
+    status = 408
+    slug = "too-slow"
+
+
 class HostGuard:
     """The allow-list of Host headers."""
 
@@ -69,11 +78,15 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         raise TooLargeError(f"at most {limit} octets are expected")
     pieces = []
     size = 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-        if size > limit:
-            raise TooLargeError(f"at most {limit} octets are expected")
-        pieces.append(piece)
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > limit:
+                    raise TooLargeError(f"at most {limit} octets are expected")
+                pieces.append(piece)
+    except TimeoutError:
+        raise TooSlowError(f"the body did not come within {_BODY_SECONDS} seconds") from None
     return b"".join(pieces)
 
 
