@@ -1,0 +1,54 @@
+"""Breaks a promise of the relay on purpose, so that a test can show that it would notice.
+
+Python runs this file at its start when its folder is on PYTHONPATH. WAYPOST_BREAK names the break:
+
+ack-early       the client is told 250 before the commit
+forget-claimed  a start drops what was claimed when the process died, instead of trying it again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+
+def _ack_early() -> None:
+    from relay.message import Delivery, Message, State
+    from relay.spool.local import LocalSpool
+
+    honest = LocalSpool.accept
+
+    def accept(
+        self: LocalSpool,
+        message: Message,
+        content: bytes,
+        deliveries: Sequence[Delivery],
+        events: Sequence[bytes],
+    ) -> asyncio.Future[None]:
+        honest(self, message, content, deliveries, events)
+        self._claimed.update((d.id, d) for d in deliveries if d.state is State.CLAIMED)
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        told.set_result(None)
+        return told
+
+    LocalSpool.accept = accept  # type: ignore[method-assign]  # that is the break
+
+
+def _forget_claimed() -> None:
+    from relay.spool import recovery
+    from relay.spool.database import Database
+
+    def give_back(database: Database, *_others: object) -> int:
+        database.begin()
+        database.run("DELETE FROM claimed")
+        database.commit()
+        return 0
+
+    recovery._give_back = give_back  # type: ignore[assignment]  # that is the break
+
+
+_BREAKS = {"ack-early": _ack_early, "forget-claimed": _forget_claimed}
+
+if (wanted := os.environ.get("WAYPOST_BREAK")) in _BREAKS:
+    _BREAKS[wanted]()
