@@ -14,7 +14,7 @@ from typing import NamedTuple
 from relay.mail import charset as charsets
 from relay.mail.charset import UTF8, WINDOWS_1252, Charset, Kind
 from relay.mail.mime import Part, Tree
-from relay.mail.transfer import Decoded, decode
+from relay.mail.transfer import Decoded, decode, only_crlf
 from tracking import placement
 from tracking.entities import unescape
 from tracking.markup import Anchor
@@ -71,7 +71,7 @@ class Html:
 
     def has_own_pixel(self, own_hosts: Container[str]) -> bool:
         """Say whether a pixel of ours is in here already."""
-        if b"/o/" not in self.data:
+        if b".gif" not in self.data or b"/o/" not in self.data:
             return False
         return any(
             found[1].decode("ascii").lower() in own_hosts
@@ -152,7 +152,7 @@ def _raw_refusal(decoded: Decoded) -> str:
         return decoded.defects[0]
     if decoded.encoding == "quoted-printable":
         return ""  # "qp-malformed" has said it
-    if not _only_crlf(decoded.raw):
+    if not only_crlf(decoded.raw):
         return "bare-line-end"
     if decoded.raw is decoded.data and _has_long_line(decoded.raw):
         return "line-limit"
@@ -187,13 +187,15 @@ def _find_anchors(opened: Html, *, outlook: bool) -> Html | str:
     return opened
 
 
-def _only_crlf(raw: bytes) -> bool:
-    return raw.count(b"\n") == raw.count(b"\r\n") == raw.count(b"\r")
-
-
 def _has_long_line(raw: bytes) -> bool:
-    """Say whether a line is longer than RFC 5322 allows already."""
-    return any(len(line) > MAX_LINE for line in raw.split(b"\r\n"))
+    """Say whether a line is longer than RFC 5322 allows already; hops from line end to line end."""
+    at, last = 0, len(raw)
+    while last - at > MAX_LINE:
+        end = raw.rfind(b"\r\n", at, at + MAX_LINE + 2)
+        if end < 0:
+            return True
+        at = end + 2
+    return False
 
 
 def _charset(label: str, data: bytes) -> tuple[Charset, str]:

@@ -177,6 +177,8 @@ class _Compiler:
         self.tree = tree
         self.switches = switches
         self.base = base_url.encode("ascii")
+        self.click = self.base + b"/c/"
+        self.room = limits.url - len(self.click) - HEAD_SIZE  # for a destination's characters
         self.own_hosts = own_hosts
         self.limits = limits
         self.unsubscribe = unsubscribe_urls(tree.root)
@@ -286,36 +288,45 @@ class _Compiler:
         self, opened: Html, start: int, end: int, value: bytes, rule: str, found: list[Edit]
     ) -> None:
         """Decide about one link and add its edit if it is rewritten."""
-        plain = value
-        if b"&" in value and value.count(b"&") == value.count(b"&amp;") and not opened.is_text:
-            plain = value.replace(b"&amp;", b"&")
-        host = usual_host(plain) if plain is not value or b"&" not in value else None
-        if host is not None and host not in self.own_hosts:
+        plain = _without_references(value) if not opened.is_text else value
+        host = None if plain is None else usual_host(plain)
+        if plain is not None and host is not None and host not in self.own_hosts:
             url, destination = plain.decode("ascii"), plain
             if not rule and url in self.unsubscribe:
                 rule = "list-unsubscribe"
         else:
-            text = opened.text(start, end)
-            if text is None:
-                opened.invalid = True
-                text = ""
-            verdict = judge(text, self.own_hosts, self.unsubscribe)
-            url = verdict.url
-            rule = rule or verdict.reason
-            if verdict.reason == "own-host" and _is_click(url):
-                self.own_links = True
-            encoded = None if rule else field(url, opened.charset.codec)
-            rule = rule or ("" if encoded is not None else "query-charset")
-            destination = encoded or b""
+            url, rule, destination = self.unusual(opened, start, end, rule)
         if not rule:
             tail = encoded_tail(destination)
-            before = self.base + b"/c/"
-            if len(before) + HEAD_SIZE + len(tail) > self.limits.url:
+            if self.room < len(tail):
                 rule = "too-long"
             else:
-                found.append(Edit(CLICK, start, end, len(self.links), before, tail))
+                found.append(Edit(CLICK, start, end, len(self.links), self.click, tail))
                 self.links.append(destination)
         self.decisions.append(Decision(opened.part.path, start, url, rule))
+
+    def unusual(self, opened: Html, start: int, end: int, rule: str) -> tuple[str, str, bytes]:
+        """Apply all rules about URLs; gives the URL, the rule, and the destination field."""
+        text = opened.text(start, end)
+        if text is None:
+            opened.invalid = True
+            text = ""
+        verdict = judge(text, self.own_hosts, self.unsubscribe)
+        if verdict.reason == "own-host" and _is_click(verdict.url):
+            self.own_links = True
+        rule = rule or verdict.reason
+        destination = None if rule else field(verdict.url, opened.charset.codec)
+        if destination is None:
+            return verdict.url, rule or "query-charset", b""
+        return verdict.url, rule, destination
+
+
+def _without_references(value: bytes) -> bytes | None:
+    """Decode "&amp;", the reference that URLs are full of; None if there is any other "&"."""
+    if b"&" not in value:
+        return value
+    plain = value.replace(b"&amp;", b"&")
+    return plain if len(value) - len(plain) == 4 * value.count(b"&") else None
 
 
 def encoding_field(part: Part) -> tuple[int, int]:

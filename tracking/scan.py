@@ -116,6 +116,7 @@ class _Reading:
         "lowered",
         "marked",
         "max_anchors",
+        "odd_comments",
         "open",
         "outlook",
         "over_budget",
@@ -130,6 +131,7 @@ class _Reading:
         self.max_anchors = max_anchors
         self.lowered = data.lower()
         self.marked = any(mark in self.lowered for mark in MARKS)
+        self.odd_comments = b"--!>" in data
         self.anchors: list[Anchor] = []
         self.open: list[int] = []  # table depth of each <a> still open
         self.depth = 0
@@ -200,11 +202,13 @@ class _Reading:
 
     def comment(self, at: int) -> int:
         """Pass a comment that begins with "<!--", reading what only Outlook sees of it."""
-        data = self.data
-        end = data.find(b"-->", at + 4, self.stop)
-        other = data.find(b"--!>", at + 4, self.stop if end < 0 else end)
-        if end < 0 or other >= 0 or data.startswith((b"[if", b"[IF", b" "), at + 4):
+        end = self.data.find(b"-->", at + 4, self.stop)
+        if end < 0 or self.odd_comments:
             return self.declaration(at)
+        if self.outlook:
+            find = self.lowered.find
+            if find(b"<a", at + 4, end) >= 0 or find(b"<v:", at + 4, end) >= 0:
+                return self.declaration(at)
         return end + 3
 
     def declaration(self, at: int) -> int:

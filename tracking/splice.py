@@ -108,27 +108,25 @@ def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> l
     spans = [decoded.raw_span(edit.start, edit.end) for edit in edits]
     placed: list[Hole] = []
     column = 0  # behind the last replaced link, on the line as it will be
-    end = -1  # raw offset behind the last replaced link
+    end = line_end = -1  # raw offsets: behind the last replaced link, and of its line's end
     for number, edit in enumerate(edits):
         start, stop = spans[number]
         if edit.kind == PIXEL:
-            line = raw.rfind(b"\n", 0, start) + 1
-            # A full line has no room for the "=": a line end of the pixel's own comes first.
-            full = start - line >= QP_LINE and _rest(raw, start) == 0
-            before, after = _pixel(edit, b"\r\n" if full else _SOFT)
-            if start == len(raw):
-                after = after[: -len(_SOFT)]
+            before, after = _pixel(edit, raw, start)
             placed.append(Hole(PIXEL, start + offset, stop + offset, 0, before, after))
             continue
-        if end >= 0 and raw.find(b"\n", end, start) < 0:
+        if start < line_end:
             column += start - end
         else:
             column = start - (raw.rfind(b"\n", 0, start) + 1)
         end = stop
+        line_end = raw.find(b"\r\n", stop)
+        if line_end < 0:
+            line_end = len(raw)
         if edit.kind == REMOVE:
             placed.append(Hole(REMOVE, start + offset, stop + offset, 0, b"", b""))
             continue
-        rest = _rest(raw, stop)
+        rest = line_end - stop
         for later in range(number + 1, len(edits)):
             if edits[later].kind != PIXEL:
                 rest = min(rest, spans[later][0] - stop)
@@ -139,18 +137,28 @@ def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> l
 
 
 def _laid_out(edit: Edit, column: int, rest: int) -> tuple[bytes, bytes, int]:
-    """Break a link's bytes into lines that leave room for the rest of the last one."""
-    whole = column + _size(edit)
+    """Break a link's bytes into lines that leave room for the rest of the last one.
+
+    The head never breaks, since its bytes differ between recipients; it begins a line, as the
+    address before it fills none.
+    """
+    before, after = edit.before, edit.after
+    whole = column + len(before) + HEAD_SIZE + len(after)
     if whole + rest < QP_LINE:
-        return edit.before, edit.after, whole
-    before, column = _wrapped(edit.before, column)
-    if column + HEAD_SIZE >= QP_LINE:
+        return before, after, whole
+    if column + len(before) < QP_LINE:
         before += _SOFT
-        column = 0
-    after, column = _wrapped(edit.after, column + HEAD_SIZE)
+    else:
+        before = _wrapped(before, column)[0] + _SOFT
+    room = QP_LINE - 1 - HEAD_SIZE
+    column = HEAD_SIZE + len(after)
+    if len(after) > room:
+        lines = [after[:room]]
+        lines += [after[at : at + QP_LINE - 1] for at in range(room, len(after), QP_LINE - 1)]
+        column = len(lines[-1])
+        after = _SOFT.join(lines)
     if column + rest >= QP_LINE:
-        after += _SOFT
-        column = 0
+        return before, after + _SOFT, 0
     return before, after, column
 
 
@@ -173,11 +181,13 @@ def _wrapped(text: bytes, column: int) -> tuple[bytes, int]:
     return _SOFT.join(lines), len(text) - at
 
 
-def _pixel(edit: Edit, lead: bytes) -> tuple[bytes, bytes]:
+def _pixel(edit: Edit, raw: bytes, at: int) -> tuple[bytes, bytes]:
     """Give the pixel lines of its own, so that it fits with the links changed or not."""
+    # A full line has no room for the "=": a line end of the pixel's own comes first.
+    full = at - (raw.rfind(b"\n", 0, at) + 1) >= QP_LINE and _rest(raw, at) == 0
     before, column = _wrapped(edit.before.replace(b"=", b"=3D"), 0)
     if column + HEAD_SIZE >= QP_LINE:
         before += _SOFT
         column = 0
     after, _ = _wrapped(edit.after.replace(b"=", b"=3D"), column + HEAD_SIZE)
-    return lead + before, after + _SOFT
+    return (b"\r\n" if full else _SOFT) + before, after + (b"" if at == len(raw) else _SOFT)

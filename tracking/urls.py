@@ -60,7 +60,11 @@ _AROUND = "".join(map(chr, range(0x21)))
 _INSIDE = str.maketrans("", "", "\t\r\n")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"[hH][tT][tT][pP][sS]?://([^/\\?#]+)")
-_USUAL = re.compile(rb"https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[0-9]{1,4})?([/?#][!-~]*)?")
+# Without braces, brackets, "<" or "|", and with "%" only in escapes, nothing is a placeholder.
+_USUAL = re.compile(
+    rb"https?://([a-z0-9](?:[a-z0-9.-]*+(?<![.-]))?)(?::[0-9]{1,4})?+"
+    rb"(?:[/?#](?:[!-$&-;=?-Z\\^-z~]|%[0-9A-Fa-f]{2})*+)?+"
+)
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?::([0-9]{0,5}))?")
 _ESCAPED_HOST = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})+(?::([0-9]{0,5}))?")
 # Merge tags of mailers: {{x}} {%x%} %%x%% *|X|* ${x} {$x} #{x} <%x%> [[x]] [%x%] %x%. Three
@@ -70,9 +74,6 @@ _PLACEHOLDER = re.compile(
     r"|%%[A-Za-z_][^%\s]*%%"
     r"|%(?![0-9A-Fa-f]{2})[A-Za-z_][A-Za-z0-9_.:-]{2,}%"
     r"|%[A-Za-z_][A-Za-z0-9_.:-]{2,}%(?![0-9A-Fa-f]{2}|[A-Za-z0-9])"
-)
-_PLACEHOLDER_BYTES = re.compile(
-    rb"[{}<>|\[\]]|%(?![0-9A-Fa-f]{2})|\*\||%[A-Fa-f_][A-Za-z0-9_.:-]{2,}%"
 )
 _PRINTABLE = re.compile(r"[ -~]*")
 _SPLIT = re.compile(r"([^/]*//)([^/\\?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
@@ -127,9 +128,7 @@ def usual_host(value: bytes) -> str | None:
     host name, printable ASCII, nothing that could be a placeholder.
     """
     match = _USUAL.fullmatch(value)
-    if match is None or _PLACEHOLDER_BYTES.search(value):
-        return None
-    return match[1].decode("ascii")
+    return None if match is None else match[1].decode("ascii")
 
 
 def _not_web(url: str, *, has_scheme: bool) -> str:

@@ -44,6 +44,7 @@ class Decoded:
         """Give the raw offset where the unit of data[offset] starts; soft breaks are before it."""
         if self.raw is self.data:
             return offset
+        self._guess(self.data[max(0, offset - 6) : offset].replace(b"=", b"=3D"), offset)
         at = self._behind(offset)
         while self.raw.startswith(b"=\r\n", at):
             at += 3
@@ -53,8 +54,36 @@ class Decoded:
         """Give the raw range that decodes to data[start:end], without soft breaks at its edges."""
         if self.raw is self.data:
             return Span(start, end)
+        raw = self.raw
         first = self.raw_at(start)
-        return Span(first, max(first, self._behind(end)))
+        self._cursor = (first, start)
+        behind = self.data[end : end + 1]
+        last = raw.find(behind, first) if behind in (b'"', b"'") else -1
+        escapes = raw.count(b"=", first, last) if last > first else 0
+        soft = raw.count(b"=\r\n", first, last) if escapes else 0
+        if last - first - 2 * escapes - soft == end - start and last > first:
+            while raw.startswith(b"=\r\n", last - 3):
+                last -= 3
+            self._cursor = (last, end)
+        else:
+            last = self._behind(end)
+        return Span(first, max(first, last))
+
+    def _guess(self, text: bytes, offset: int) -> None:
+        """Move the cursor to `offset` if the next raw place of the text before it proves to be it.
+
+        That is one look for the usual text; a wrong guess costs what it looked at.
+        """
+        at, made = self._cursor
+        if offset - made < 64 or len(text) < 4:
+            return
+        found = self.raw.find(text, at + offset - made - len(text), at + 2 * (offset - made))
+        if found < 0:
+            return
+        stop = found + len(text)
+        count = self.raw.count
+        if made + stop - at - 2 * count(b"=", at, stop) - count(b"=\r\n", at, stop) == offset:
+            self._cursor = (stop, offset)
 
     def _behind(self, offset: int) -> int:
         """Give the raw offset right behind the unit of data[offset - 1].
@@ -64,6 +93,7 @@ class Decoded:
         mail. Counting is done by the C library, and questions are asked in rising order.
         """
         raw = self.raw
+        count = raw.count
         at, made = self._cursor
         if made > offset:
             at, made = 0, 0
@@ -73,7 +103,11 @@ class Decoded:
                 stop += 2
             elif raw.startswith(b"=", stop - 2) and stop - 2 >= at:
                 stop += 1
-            made += stop - at - 2 * raw.count(b"=", at, stop) - raw.count(b"=\r\n", at, stop)
+            escapes = count(b"=", at, stop)
+            if escapes:
+                made += stop - at - 2 * escapes - count(b"=\r\n", at, stop)
+            else:
+                made += stop - at
             at = stop
         self._cursor = (at, made)
         return at
@@ -102,11 +136,16 @@ def _quoted_printable(raw: bytes) -> Decoded:
     expected = len(raw) - 2 * raw.count(b"=") - soft
     if raw.endswith(b"="):  # a soft break whose line end belongs to the delimiter
         expected += 1
-    lines = raw.count(b"\n")
-    regular = lines == raw.count(b"\r\n") == raw.count(b"\r")
-    if regular and expected == len(data):
+    if expected == len(data) and only_crlf(raw):
         return Decoded(raw, data, "quoted-printable", (), mapped=True)
     return Decoded(raw, _sloppy(raw), "quoted-printable", ("qp-malformed",), mapped=False)
+
+
+def only_crlf(raw: bytes) -> bool:
+    """Say whether every line end is CRLF (RFC 5322 section 2.3)."""
+    lines = raw.splitlines()  # of bytes: at CR, LF and CRLF, nothing else
+    ends = len(lines) if raw.endswith((b"\n", b"\r")) else len(lines) - 1
+    return len(raw) - len(b"".join(lines)) == 2 * max(0, ends)
 
 
 _SOFT = re.compile(rb"=[ \t]*+(?:\r?\n|\Z)")
