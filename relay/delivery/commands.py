@@ -53,6 +53,14 @@ def check_content(content: bytes) -> bytes:
     return content + b"\r\n.\r\n"
 
 
+def needs_utf8(mail: Outgoing) -> bool:
+    """Tell whether a mail submitted with SMTPUTF8 cannot do without it: UTF-8 in the envelope or in
+    a header (RFC 6531 section 3.6: what is plain ASCII may go to a host without the extension).
+    """
+    head = mail.content.partition(b"\r\n\r\n")[0]
+    return not (mail.return_path.isascii() and mail.recipient.isascii() and head.isascii())
+
+
 def mail_command(mail: Outgoing, extensions: Container[bytes]) -> bytes:
     """Give the MAIL line with the parameters that this next hop offers."""
     if not mail.return_path:
@@ -63,7 +71,7 @@ def mail_command(mail: Outgoing, extensions: Container[bytes]) -> bytes:
         line += b" SIZE=%d" % len(mail.content)
     if mail.eightbit and b"8BITMIME" in extensions:
         line += b" BODY=8BITMIME"
-    if mail.utf8:
+    if mail.utf8 and b"SMTPUTF8" in extensions:
         line += b" SMTPUTF8"
     if (mail.ret or mail.envid) and b"DSN" in extensions:
         line += _envelope_dsn(mail)

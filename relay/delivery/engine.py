@@ -20,8 +20,14 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from relay.delivery.commands import UnsendableError, check_content, mail_command, rcpt_command
-from relay.delivery.hello import Hello, Step, read_extensions
+from relay.delivery.commands import (
+    UnsendableError,
+    check_content,
+    mail_command,
+    needs_utf8,
+    rcpt_command,
+)
+from relay.delivery.hello import Hello, Step, read_extensions, read_mail_limit
 from relay.delivery.outgoing import Outgoing, Problem, Stage
 from relay.delivery.replies import RawReply, ReplyError, ReplyReader
 from relay.delivery.transaction import Failure, Transaction
@@ -49,6 +55,7 @@ class Engine:
         self.phase = Phase.HELLO
         self.extensions: dict[bytes, bytes] = {}
         self.size_limit = 0  # octets; 0: none stated
+        self.mail_limit = 0  # mails in this session; 0: none stated
         self.failure: Failure | None = None
         self.out: list[bytes] = []
         self.finished: list[Transaction] = []
@@ -299,6 +306,7 @@ class Engine:
             self.phase = Phase.HANDSHAKE
         if step.ready:
             self.extensions, self.size_limit = read_extensions(self._hello.offered)
+            self.mail_limit = read_mail_limit(self.extensions)
             self._pipelining = b"PIPELINING" in self.extensions
             self.phase = Phase.READY
 
@@ -322,7 +330,7 @@ class Engine:
 
     def _lacks(self, mail: Outgoing) -> tuple[str, str] | None:
         """Give enhanced code and text of what the next hop lacks for this mail."""
-        if mail.utf8 and b"SMTPUTF8" not in self.extensions:
+        if mail.utf8 and b"SMTPUTF8" not in self.extensions and needs_utf8(mail):
             return "5.6.7", "the next hop does not take UTF-8 addresses or headers (SMTPUTF8)"
         if self.size_limit and len(mail.content) > self.size_limit:
             size = len(mail.content)

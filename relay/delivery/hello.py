@@ -175,3 +175,12 @@ def read_extensions(lines: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         extensions.setdefault(keyword.strip().upper(), parameters.strip())
     size = extensions.get(b"SIZE", b"")
     return extensions, int(size) if size.isdigit() and len(size) < 19 else 0
+
+
+def read_mail_limit(extensions: dict[bytes, bytes]) -> int:
+    """Give how many mails a session may carry (RFC 9422, LIMITS MAILMAX), 0 where not stated."""
+    for word in extensions.get(b"LIMITS", b"").split():
+        name, _, value = word.partition(b"=")
+        if name.upper() == b"MAILMAX" and value.isdigit() and len(value) < 7:
+            return int(value)
+    return 0

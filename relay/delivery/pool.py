@@ -41,9 +41,11 @@ class Pool:
 
     def is_spent(self, connection: Connection) -> bool:
         """Tell whether a connection has served long enough."""
-        limits = self.limits
-        sent = connection.engine.sent
+        limits, engine = self.limits, connection.engine
+        sent = engine.sent
         if sent >= limits.messages or (connection.messages and sent >= connection.messages):
+            return True
+        if engine.mail_limit and sent >= engine.mail_limit:
             return True
         return connection.age > limits.age_seconds
 

@@ -108,7 +108,7 @@ class Opener:
                     server_hostname=target.name.rstrip(".") if context else None,
                     local_addr=(target.source, 0) if target.source else None,
                 )
-        except (OSError, ssl.CertificateError) as error:  # TimeoutError and SSLError are OSError
+        except (OSError, ValueError) as error:  # TimeoutError and SSLError are OSError
             problem = Problem.TLS if isinstance(error, ssl.SSLError) else Problem.UNREACHABLE
             stage = Stage.TLS if problem is Problem.TLS else Stage.CONNECT
             text = f"no connection to {target.address} port {target.port}: {_reason(error)}"
@@ -121,7 +121,7 @@ class Opener:
         target = connection.target
         try:
             await connection.secure(self.contexts.choose(target), self.handshake_seconds)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot stand in TLS
             self.counts.count(domain, target, result_type(error))
             text = f"the TLS handshake with {target.name} failed: {_reason(error)}"
             failure = Failure(Stage.TLS, Problem.TLS, text)

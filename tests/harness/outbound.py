@@ -56,13 +56,14 @@ MakeTransport = Callable[..., Transport]
 
 
 def transport_for_tests(**options: object) -> Transport:
-    """Make a transport; `seconds` limits every stage, options of `Opener` and `Transport` go to
-    them.
+    """Make a transport; `seconds` limits every stage, or those it names; options of `Opener` and
+    `Transport` go to them.
     """
     seconds = options.pop("seconds", None)
     opener_options: dict[str, object] = {"name": "relay.test", "deadlines": Deadlines(tick=0.02)}
     if seconds is not None:
-        opener_options["timeouts"] = dict.fromkeys(Stage, seconds)
+        limited = seconds if isinstance(seconds, dict) else dict.fromkeys(Stage, seconds)
+        opener_options["timeouts"] = dict.fromkeys(Stage, 60.0) | limited
     for key in ("contexts", "counts", "strict_eightbit", "handshake_seconds", "connect_seconds"):
         if key in options:
             opener_options[key] = options.pop(key)

@@ -8,6 +8,7 @@ decide what must hold at each target (`policy.py`).
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -81,16 +82,17 @@ class MxHosts:
         troubles: list[tuple[str, str]] = []  # enhanced code and text of what may pass
         refused: list[str] = []
         own_preference: int | None = None
-        for exchange in exchanges[:_MAX_HOSTS]:
+        asked = await asyncio.gather(
+            *(self._addresses(exchange.name) for exchange in exchanges[:_MAX_HOSTS])
+        )
+        for exchange, (addresses, safe, trouble) in zip(exchanges, asked, strict=False):
             if own_preference is not None and exchange.preference >= own_preference:
                 break
             if exchange.name in self.own_names:
                 own_preference = exchange.preference
                 continue
-            try:
-                addresses, safe = await self._addresses(exchange.name)
-            except DnsTroubleError as error:
-                troubles.append(("4.4.3", str(error)))
+            if trouble:
+                troubles.append(("4.4.3", trouble))
                 continue
             if self.own_addresses.intersection(addresses):
                 own_preference = exchange.preference
@@ -140,28 +142,31 @@ class MxHosts:
         exchanges.sort(key=lambda exchange: exchange.preference)
         return exchanges, answer.validated
 
-    async def _addresses(self, name: str) -> tuple[list[str], bool]:
-        """Give the addresses of a host and whether all answers were validated; [] where it has
-        none.
+    async def _addresses(self, name: str) -> tuple[list[str], bool, str]:
+        """Give the addresses of a host, whether all answers were validated, and what went wrong.
+
+        No addresses and nothing wrong: the host has none.
         """
+        answers = await asyncio.gather(
+            *(self.resolver.addresses(name, family) for family in self.families),
+            return_exceptions=True,
+        )
         found: list[str] = []
-        trouble: DnsTroubleError | None = None
+        trouble = ""
         validated = True
-        for family in self.families:
-            try:
-                answer = await self.resolver.addresses(name, family)
-            except NoSuchNameError:
-                return [], False
-            except DnsTroubleError as error:
-                trouble = error
-                continue
-            of_family = list(answer.records)
-            self.chance.shuffle(of_family)
-            found += of_family
-            validated = validated and answer.validated
-        if not found and trouble is not None:
-            raise trouble
-        return found[:_MAX_ADDRESSES], validated
+        for answer in answers:
+            if isinstance(answer, NoSuchNameError):
+                return [], False, ""
+            if isinstance(answer, DnsTroubleError):
+                trouble = str(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                of_family = list(answer.records)
+                self.chance.shuffle(of_family)
+                found += of_family
+                validated = validated and answer.validated
+        return found[:_MAX_ADDRESSES], validated and not trouble, "" if found else trouble
 
     async def _demand(self, domain: str, host: str, *, validated: bool) -> Demand | None:
         try:

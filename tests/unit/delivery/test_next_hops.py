@@ -60,6 +60,25 @@ async def test_utf8_addresses_need_smtputf8(transport: Transport) -> None:
     assert mx.messages[0].recipients == ("jörg@inbox.test".encode(),)
 
 
+async def test_plain_ascii_goes_without_smtputf8(transport: Transport) -> None:
+    """RFC 6531 section 3.6: a mail that does not use what it asked for is not refused for it."""
+    async with ScriptedMx(extensions=()) as mx:
+        plain = await transport.deliver(route_to(mx), lambda: mail_to(utf8=True))
+        content = "Subject: Grüße\r\n\r\nhi\r\n".encode()
+        header = await transport.deliver(route_to(mx), lambda: mail_to(content=content, utf8=True))
+    assert plain.verdict is Verdict.DELIVERED
+    assert mx.messages[0].mail == b"MAIL FROM:<b+token@bounce.test>"
+    assert (header.verdict, header.enhanced) == (Verdict.BOUNCED, "5.6.7")
+
+
+async def test_the_server_s_own_limit_of_mails_is_kept(transport: Transport) -> None:
+    """RFC 9422: LIMITS MAILMAX."""
+    jobs = Jobs([mail_to(delivery=n) for n in range(5)])
+    async with ScriptedMx(extensions=("PIPELINING", "LIMITS RCPTMAX=1 MAILMAX=2 X=y")) as mx:
+        await transport.run(route_to(mx), jobs.take)
+    assert [m.session for m in mx.messages] == [1, 1, 2, 2, 3]
+
+
 @pytest.mark.parametrize("strict", [True, False])
 async def test_8bit_content_where_8bitmime_is_lacking(
     make_transport: MakeTransport, *, strict: bool

@@ -166,7 +166,9 @@ async def test_only_what_is_offered_under_tls_counts(
         tls=authority.server("localhost"), after_tls=("ENHANCEDSTATUSCODES",)
     ) as mx:
         outcome = await make_transport().deliver(route_to(mx), lambda: mail_to(eightbit=True))
-        utf8 = await make_transport().deliver(route_to(mx), lambda: mail_to(utf8=True))
+        utf8 = await make_transport().deliver(
+            route_to(mx), lambda: mail_to("jörg@inbox.test", utf8=True)
+        )
     assert outcome.verdict is Verdict.DELIVERED
     assert mx.messages[0].mail == b"MAIL FROM:<b+token@bounce.test>"
     assert (utf8.verdict, utf8.enhanced) == (Verdict.BOUNCED, "5.6.7")

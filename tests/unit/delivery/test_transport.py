@@ -169,15 +169,25 @@ async def test_a_connection_dropped_before_the_dot_was_read_is_not_ambiguous(
 CONTENT_16_MIB = b"Subject: big\r\n\r\n" + (b"x" * 70 + b"\r\n") * 233_000
 
 
-@pytest.mark.parametrize("stage", ["banner", "ehlo", "mail", "rcpt", "data", "dot"])
-async def test_silence_ends(make_transport: MakeTransport, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "at"),
+    [
+        ("banner", Stage.GREETING),
+        ("ehlo", Stage.EHLO),
+        ("mail", Stage.MAIL),
+        ("rcpt", Stage.RCPT),
+        ("data", Stage.DATA),
+        ("dot", Stage.DOT),
+    ],
+)
+async def test_silence_ends(make_transport: MakeTransport, stage: str, at: Stage) -> None:
     """S07 in small: a server that never answers costs the stage's time limit, no more."""
-    transport = make_transport(seconds=0.05)
+    transport = make_transport(seconds={at: 0.05})
     async with ScriptedMx() as mx:
         mx.answer(**{stage: Act.STALL})
         outcome = await transport.deliver(route_to(mx), mail_to)
     assert (outcome.verdict, outcome.problem) == (Verdict.RETRY, Problem.TIMEOUT)
-    assert outcome.ambiguous == (stage == "dot")
+    assert (outcome.stage, outcome.ambiguous) == (at, stage == "dot")
 
 
 async def test_a_server_that_closed_an_idle_connection_is_not_noticed(
