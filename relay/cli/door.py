@@ -8,7 +8,6 @@ writer. An operation that is refused raises CommandError with its reason.
 from __future__ import annotations
 
 import argparse
-import http.client
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -22,6 +21,7 @@ from relay.layout import Layout
 
 if TYPE_CHECKING:
     import asyncio
+    import http.client
     from pathlib import Path
 
     from relay.config import Config
@@ -150,11 +150,13 @@ class _Server:
     def carry(
         self, method: str, path: str, media_type: str, body: bytes
     ) -> tuple[int, Iterator[bytes]]:
+        from http.client import HTTPException
+
         headers = {"Content-Type": media_type} if media_type else {}
         try:
             self._connection.request(method, path, body or None, headers)
             response = self._connection.getresponse()
-        except (OSError, http.client.HTTPException) as problem:
+        except (OSError, HTTPException) as problem:
             raise CommandError(f"the server did not answer: {problem!r}") from None
         return response.status, _pieces(response)
 
@@ -172,7 +174,9 @@ def _connect(path: Path) -> http.client.HTTPConnection | None:
     except OSError:  # no such file, or left by a server that is gone
         found.close()
         return None
-    connection = http.client.HTTPConnection("operator")
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection("operator")
     connection.sock = found
     return connection
 

@@ -303,3 +303,17 @@ async def test_facts_that_suppress_nobody_cost_nothing(
     assert made == 0
     noise = [Batch(9, (b"\xc1noise",))]
     assert await admin.services.suppression_facts.take(noise) == 0
+
+
+async def test_a_disk_that_refuses_is_said(admin: AdminUnderTest) -> None:
+    """The entry is stored, the answer says that workers follow later; and then they do."""
+    in_the_way = admin.folder / "notices"
+    in_the_way.write_text("a file where a folder is needed")
+    body = {"account": 1, "recipient": "ann@inbox.test"}
+    answer = await admin.ask("POST", "/suppressions", body)
+    assert answer.status == 503
+    assert "it is stored" in answer.json["detail"]
+    assert len((await admin.ask("GET", "/suppressions")).json["items"]) == 1
+    in_the_way.unlink()
+    await admin.feed.finish()
+    assert Worker(admin.folder).reason("ann@inbox.test") == "manual"
