@@ -41,8 +41,11 @@ _COUNTED_EACH = {
     Kind.COMPLAINED: m.COMPLAINTS,
     Kind.AUTOREPLIED: m.AUTOREPLIES,
 }
+COUNTED_IN_FATE = frozenset(Kind) - _COUNTED_EACH.keys() - {Kind.OPENED, Kind.CLICKED}
+"""Kinds whose events count by what they make of the delivery only."""
 _SIGHTED_EACH = frozenset({m.UNSUBSCRIBES, m.COMPLAINTS})
 _HIT_MEASURES = {Kind.OPENED: (m.OPENS, m.OPENS_HUMAN), Kind.CLICKED: (m.CLICKS, m.CLICKS_HUMAN)}
+_RESULTS = {kind: kind.value for kind in Kind}
 _FIRSTS = (
     m.DEFERRED_MESSAGES,
     m.OPENED,
@@ -209,6 +212,6 @@ def _sight(sheet: Sheet, fate: Fate, at: int, measure: int, sign: int) -> None:
 def result_of(event: Event) -> str:
     """Name an event for the first-fact counters: its kind, a bounce with its category."""
     if event.kind is not Kind.BOUNCED:
-        return event.kind.value
+        return _RESULTS[event.kind]
     when = "later" if event.returned else "bounced"
     return f"{when}_{event.category if event.category in _LATER else IGNORED}"

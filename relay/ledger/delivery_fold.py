@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from metrics.contribution import count_change, count_event, count_fate, result_of
+from metrics.contribution import (
+    COUNTED_IN_FATE,
+    count_change,
+    count_event,
+    count_fate,
+    result_of,
+)
 from metrics.durations import bucket_of
 from metrics.events import Event, Kind
 from metrics.fate import HITS, NUMBER, OPENING, Fate, merge
@@ -59,6 +65,9 @@ class DeliveryFold:
         self._mailings = mailings
         self._classifier = classifier
         self._keys = keys
+        self._firsts: dict[tuple[int, str], int] = {}
+        self._labels: dict[int, str] = {}
+        self._took: dict[int, int] = {}
 
     def fold(self, known: Known, facts: Sequence[Fact]) -> None:
         """Merge new facts into a delivery and count what changed."""
@@ -66,31 +75,27 @@ class DeliveryFold:
         mailing, opener = known.mailing, None
         crowded = mailing is not None and fate.opens + fate.clicks > HITS_TOGETHER
         before = copy(fate)
-        for fact in facts:
-            merge(fate, fact.event)
+        events = [fact.event for fact in facts]
+        for event in events:
+            merge(fate, event)
         uncounted: Sequence[Stored] = ()  # parked so far
         if mailing is None:
             opener = _opener(facts, reopening=known.pruned)
             if opener:
                 uncounted = known.earlier
                 mailing = self._open(fate, opener)
-        events = [fact.event for fact in facts]
-        verdicts: Sequence[Verdict | None]
-        if not known.earlier and not any(event.kind in HITS for event in events):
-            verdicts = [None] * len(events)
-        elif crowded:
+        if crowded:
             verdicts = [self._alone(fate, event) for event in events]
             _note_people(fate, [(e, v) for e, v in zip(events, verdicts, strict=True) if v])
         else:
             verdicts = self._judge(fate, known.earlier, events, counted=not uncounted)
         for fact, verdict in zip(facts, verdicts, strict=True):
             self._changes.event(fact, verdict)
-            count_event(self._sheet, fate, fact.event, verdict, +1)
-        for stored in uncounted:
-            if stored.verdict is None:
-                count_event(self._sheet, fate, stored.event, None, +1)
+            if fact.event.kind not in COUNTED_IN_FATE:
+                count_event(self._sheet, fate, fact.event, verdict, +1)
         if mailing:
-            self._count_firsts(mailing, [*(stored.event for stored in uncounted), *events])
+            self._count_firsts(mailing, events)
+            self._count_parked(mailing, fate, uncounted)
         count_change(self._sheet, before, fate)
         self._changes.fate(fate, new=known.fate is None, opener=opener)
 
@@ -125,6 +130,13 @@ class DeliveryFold:
         fate.tags = "\n".join(opener.tags)
         return mailing
 
+    def _count_parked(self, mailing: Mailing, fate: Fate, uncounted: Sequence[Stored]) -> None:
+        """Count what was parked and is no hit; hits were counted when they were judged."""
+        for stored in uncounted:
+            if stored.verdict is None:
+                count_event(self._sheet, fate, stored.event, None, +1)
+        self._count_firsts(mailing, [stored.event for stored in uncounted])
+
     def _count_firsts(self, mailing: Mailing, events: Sequence[Event]) -> None:
         for event in events:
             self._first(mailing, event)
@@ -133,9 +145,21 @@ class DeliveryFold:
 
     def _first(self, mailing: Mailing, event: Event) -> None:
         """Count a fact in the counters that never fall."""
-        self._sheet.counter("events", mailing.label, result_of(event))
+        key = (mailing.id, result_of(event))
+        self._firsts[key] = self._firsts.get(key, 0) + 1
+        self._labels[mailing.id] = mailing.label
         if event.kind is Kind.DELIVERED:
-            self._sheet.counter("took", "", str(bucket_of(event.took_ms)))
+            bucket = bucket_of(event.took_ms)
+            self._took[bucket] = self._took.get(bucket, 0) + 1
+
+    def finish(self) -> None:
+        """Put the first facts gathered so far into the sheet."""
+        for (mailing, result), n in self._firsts.items():
+            self._sheet.counter("events", self._labels[mailing], result, n)
+        for bucket, n in self._took.items():
+            self._sheet.counter("took", "", str(bucket), n)
+        self._firsts.clear()
+        self._took.clear()
 
     def _alone(self, fate: Fate, event: Event) -> Verdict | None:
         if event.kind not in HITS:
@@ -155,6 +179,8 @@ class DeliveryFold:
         Gives the verdicts of the new events, None for those that are no hits.
         """
         new = [event for event in events if event.kind in HITS]
+        if not new and not earlier:
+            return [None] * len(events)
         old = [stored for stored in earlier if stored.event.kind in HITS]
         if not fate.mailing:
             return [_PARKED if event.kind in HITS else None for event in events]

@@ -124,6 +124,7 @@ class Folder:
             work.fold(Known(number, fate, mailing, earlier.get(number, []), pruned), about)
         for fact in unowned:
             work.fold_unowned(fact)
+        work.finish()
         changes.write(connection)
         post(connection, sheet)
         if late.places:

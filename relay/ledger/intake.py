@@ -65,9 +65,13 @@ def read_stored(body: bytes) -> Event:
 def _checked(event: Event) -> Event:
     if not 0 < event.at < _LAST_MOMENT:
         raise ValueError(f"at {event.at} is not a moment in microseconds between 1970 and 2100")
-    ids = (event.delivery, event.message, event.account, event.sending_domain_id)
-    if min(ids) < 0 or max(ids) > _LAST_ID:
-        raise ValueError(f"an id of {ids} is not between 0 and 2**63 - 1")
+    if not (
+        0 <= event.delivery <= _LAST_ID
+        and 0 <= event.message <= _LAST_ID
+        and 0 <= event.account <= _LAST_ID
+        and 0 <= event.sending_domain_id <= _LAST_ID
+    ):
+        raise ValueError("an id is not between 0 and 2**63 - 1")
     joined = "".join(_texts_of(event))
     if len(joined) > _LONGEST or "\0" in joined:
         event = _with_clean_texts(event)

@@ -55,6 +55,7 @@ def _some(connection: Connection, classifier: Classifier, after: int) -> list[in
     work = DeliveryFold(connection, sheet, changes, mailings, classifier, keys)
     for number, fate in fates.items():
         work.fold(Known(number, fate, known[fate.mailing], earlier.get(number, [])), [])
+    work.finish()
     changes.write(connection)
     post(connection, sheet)
     return ids

@@ -132,6 +132,7 @@ def _prune_some(connection: Connection, before: int, classifier: Classifier) -> 
         count_fate(sheet, fate, +1)
         for stored in earlier.get(number, ()):
             count_event(sheet, fate, stored.event, stored.verdict, +1)
+    work.finish()
     post(connection, late)
     carry(connection, late, horizon.checkable_from)
     carry(connection, sheet, horizon.checkable_from)
