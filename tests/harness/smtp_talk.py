@@ -216,6 +216,8 @@ class Talk:
         """Send chunks one by one. A connection closed meanwhile shows in the replies."""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             for chunk in chunks:
+                if self.writer.transport.is_closing():
+                    return
                 self.writer.write(chunk)
                 await self.writer.drain()
 

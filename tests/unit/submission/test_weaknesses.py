@@ -413,3 +413,41 @@ async def test_content_of_all_connections_together_is_bounded(server_tls: Server
         await second.close()
         await opened.door.empty()
         assert opened.door.gate.inflight == 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_input_and_replies_in_bulk_wait_for_each_other_and_none_is_lost(
+    tls: bool, server_tls: ServerTls
+) -> None:
+    count = 40_000
+    async with open_door(server_tls, junk=10**6, read_ahead=10_000) as opened:
+        opened.recorder.hold = asyncio.Event()
+        talk = await opened.at("data", tls=tls)
+        async with talk.sending([b"x\r\n.\r\n", *[b"HELP\r\n" * 1000] * (count // 1000)]):
+            await opened.recorder.begun.wait()
+            session = next(iter(opened.door.sessions))
+            opened.recorder.hold.set()
+            assert await talk.reply() == "250 2.0.0 Taken"
+            for _ in range(count):
+                assert (await talk.reply()).startswith("214 2.0.0")
+            assert (await talk.say(b"NOOP\r\n")).startswith("250 2.0.0")
+        assert session.engine.buffered == 0
+        await talk.close()
+
+
+async def test_input_behind_a_slow_handler_is_held_back(server_tls: ServerTls) -> None:
+    async with open_door(server_tls, junk=10**6, read_ahead=10_000) as opened:
+        opened.recorder.hold = asyncio.Event()
+        talk = await opened.at("data")
+        async with talk.sending([b"x\r\n.\r\n", *[b"NOOP\r\n" * 1000] * 2000]):
+            await opened.recorder.begun.wait()
+            session = next(iter(opened.door.sessions))
+            other = await opened.at("logged")
+            for _ in range(50):
+                await other.say(b"NOOP\r\n")
+            # The loop turned often enough to read all twelve megabytes, had they been taken.
+            assert session.engine.buffered < 600_000
+            await other.close()
+            session.cut()
+            opened.recorder.hold.set()
+        await talk.close()
