@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from hashlib import blake2b
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -21,12 +22,20 @@ from relay.spool.protocol import Batch
 
 _LAST_MOMENT = 4_102_444_800_000_000  # 2100-01-01; a moment after that is a broken clock
 _LAST_ID = (1 << 63) - 1
-_LONGEST = 998  # of a text that becomes a column or a key
-_TEXTS = (
-    "sending_domain", "recipient", "recipient_domain", "provider", "campaign", "template",
-    "category", "reason", "message_id", "subject", "sender", "tracked", "skipped", "node",
+_LONGEST_HASH = (1 << 64) - 1
+# Both databases take long texts, but not as keys: PostgreSQL's index rows end at 2,700 bytes.
+_KEY, _TEXT = 255, 512
+_MOST_TAGS = 100
+_KEYS = (
+    "sending_domain", "recipient_domain", "provider", "campaign", "template", "category", "reason",
+    "tracked", "skipped", "node",
 )  # fmt: skip
+_TEXTS = ("recipient", "sender", "message_id", "subject")
+_keys_of: Callable[[Event], tuple[str, ...]] = attrgetter(*_KEYS)
 _texts_of: Callable[[Event], tuple[str, ...]] = attrgetter(*_TEXTS)
+_ids_of: Callable[[Event], tuple[int, ...]] = attrgetter(
+    "delivery", "message", "account", "sending_domain_id", "size", "took_ms"
+)
 
 
 class Fact(NamedTuple):
@@ -53,7 +62,7 @@ def read_batches(batches: Iterable[Batch]) -> tuple[list[Fact], list[Shunted]]:
             try:
                 facts.append(Fact(_checked(decode(body)), bytes(body)))
             except (msgspec.MsgspecError, ValueError) as error:
-                shunted.append(Shunted(batch.seq, bytes(body), str(error)[:_LONGEST]))
+                shunted.append(Shunted(batch.seq, bytes(body), _text(str(error), _TEXT)))
     return facts, shunted
 
 
@@ -65,38 +74,40 @@ def read_stored(body: bytes) -> Event:
 def _checked(event: Event) -> Event:
     if not 0 < event.at < _LAST_MOMENT:
         raise ValueError(f"at {event.at} is not a moment in microseconds between 1970 and 2100")
-    if not (
-        0 <= event.delivery <= _LAST_ID
-        and 0 <= event.message <= _LAST_ID
-        and 0 <= event.account <= _LAST_ID
-        and 0 <= event.sending_domain_id <= _LAST_ID
-    ):
-        raise ValueError("an id is not between 0 and 2**63 - 1")
-    joined = "".join(_texts_of(event))
-    if len(joined) > _LONGEST or "\0" in joined:
+    numbers = _ids_of(event)
+    if min(numbers) < 0 or max(numbers) > _LAST_ID:
+        raise ValueError("an id, size or duration is not between 0 and 2**63 - 1")
+    if not 0 <= event.campaign_hash <= _LONGEST_HASH:
+        raise ValueError("campaign_hash is not between 0 and 2**64 - 1")
+    keys, texts = "".join(_keys_of(event)), "".join(_texts_of(event))
+    if len(keys) > _KEY or len(texts) > _TEXT or "\0" in keys or "\0" in texts:
         event = _with_clean_texts(event)
     if event.tags and (tags := _clean_tags(event.tags)) != event.tags:
         event = replace(event, tags=tags)
     hit = event.hit
-    if hit is not None and (len(hit.url) > _LONGEST or "\0" in hit.url):
-        return replace(event, hit=replace(hit, url=_text(hit.url)))
+    if hit is not None and (len(hit.url) > _TEXT or "\0" in hit.url):
+        return replace(event, hit=replace(hit, url=_short_url(hit.url)))
     return event
 
 
 def _with_clean_texts(event: Event) -> Event:
-    changes = {
-        name: _text(value)
-        for name, value in zip(_TEXTS, _texts_of(event), strict=True)
-        if len(value) > _LONGEST or "\0" in value
-    }
-    return replace(event, **changes) if changes else event
+    changes = {name: _text(getattr(event, name), _KEY) for name in _KEYS}
+    changes |= {name: _text(getattr(event, name), _TEXT) for name in _TEXTS}
+    return replace(event, **changes)
+
+
+def _short_url(url: str) -> str:
+    """Cut a long URL; a digest keeps apart those that begin alike."""
+    digest = blake2b(url.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{_text(url, _TEXT - 20)}...{digest}"
 
 
 @lru_cache(4096)
 def _clean_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     """Take out empty and repeated tags and line ends: a row keeps its tags one per line."""
-    return tuple(dict.fromkeys(_text(tag.replace("\n", " ")) for tag in tags if tag))
+    plain = (_text(tag.replace("\n", " "), _KEY) for tag in tags[:_MOST_TAGS] if tag)
+    return tuple(dict.fromkeys(plain))
 
 
-def _text(value: str) -> str:
-    return value[:_LONGEST].replace("\0", "")
+def _text(value: str, longest: int) -> str:
+    return value[:longest].replace("\0", "")

@@ -6,8 +6,10 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from metrics.events import Event, Kind, encode
 from metrics.intervals import DAY
@@ -156,11 +158,76 @@ async def test_what_cannot_be_read_is_set_aside(bench: Bench) -> None:
 
 
 async def test_hostile_text_is_cut_and_cleaned(bench: Bench) -> None:
-    """NUL, line ends in tags and endless texts reach neither database."""
-    await bench.tell(accepted(1, subject="a\0b", campaign="c" * 5000, tags=("x\ny", "", "x y")))
-    found = await bench.by("campaign", "accepted")
-    assert found == {"c" * 998: {"accepted": 1}}
-    assert await bench.by("tag", "accepted") == {"x y": {"accepted": 1}}
+    """NUL, line ends in tags and endless texts reach neither database; nothing is an endless
+    key."""
+    rng = random.Random(3)  # noqa: S311 - text that does not compress, in three octets each
+    endless = "".join(chr(rng.randrange(0x4E00, 0x9FFF)) for _ in range(5000))
+    names = ("campaign", "template", "sending_domain", "recipient_domain", "provider", "subject")
+    hostile: dict[str, Any] = dict.fromkeys((*names, "message_id", "recipient", "sender"), endless)
+    await bench.tell(accepted(1, **hostile), accepted(2, subject="a\0b", tags=("x\ny", "", "x y")))
+    link = hit(Kind.CLICKED, 1, START + 60 * SECOND, link=1)
+    assert link.hit is not None
+    for end in "ab":
+        url = f"https://shop.test/{endless}{end}"
+        await bench.tell(replace(link, hit=replace(link.hit, url=url)))
+    bounce = about(Kind.BOUNCED, 2, START + SECOND, category=endless, reason=endless)
+    await bench.tell(bounce)
+    assert set(await bench.by("campaign", "accepted")) == {endless[:255], "autumn"}
+    assert await bench.by("tag", "accepted") == {
+        "x y": {"accepted": 1},
+        "red": {"accepted": 1},
+        "blue": {"accepted": 1},
+    }
+    assert len(await bench.by("link", "clicks")) == 2  # they begin alike and stay apart
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"took_ms": 2**63},
+        {"size": 2**64 - 1},
+        {"delivery": 2**63},
+        {"account": -1},
+        {"at": 0},
+        {"at": 2**62},
+        {"campaign_hash": -1},
+    ],
+)
+async def test_numbers_no_database_holds_are_set_aside(bench: Bench, wrong: dict[str, int]) -> None:
+    """A number out of range stops nobody either."""
+    await bench.tell(replace(accepted(1), **wrong), accepted(2, campaign_hash=2**64 - 1))
+    assert await bench.count("accepted") == {"accepted": 1}
+    assert (await facts_total(bench.ledger)).shunted == 1
+
+
+async def test_a_machine_that_hits_without_end_costs_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above a number of hits a delivery's new ones are judged alone; totals stay exact."""
+    monkeypatch.setattr("relay.ledger.fold.HITS_TOGETHER", 3)
+    monkeypatch.setattr("relay.ledger.delivery_fold.HITS_TOGETHER", 3)
+    await bench.tell(accepted(1), about(Kind.DELIVERED, 1, START + SECOND))
+    for number in range(12):
+        await bench.tell(hit(Kind.OPENED, 1, START + 60 * SECOND + number))
+    assert await bench.count("opens", "opened", "opened_human") == {
+        "opens": 12,
+        "opened": 1,
+        "opened_human": 1,
+    }
+
+
+async def test_refusals_and_facts_without_a_delivery(bench: Bench) -> None:
+    """A refusal counts as a message of its own; a report nobody can be linked to is only kept."""
+    refused = accepted(0, reason="sender not allowed", sending_domain="")
+    await bench.tell(replace(refused, kind=Kind.REJECTED))
+    await bench.tell(about(Kind.BOUNCED, 0, START, returned=True, category="hard"))
+    assert await bench.count("requested", "rejected", "accepted", "bounces") == {
+        "requested": 1,
+        "rejected": 1,
+        "accepted": 0,
+        "bounces": 0,
+    }
+    assert await bench.by("rejection_reason", "rejected") == {"sender not allowed": {"rejected": 1}}
 
 
 async def test_counters_are_first_facts(bench: Bench) -> None:
