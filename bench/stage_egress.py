@@ -3,9 +3,9 @@ kept open.
 
     python -m bench.stage_egress [messages]
 
-The sink is a child process, so that only our side is counted. Variants: one lane in the clear,
-twenty lanes, one lane over TLS, and a loopback floor (the same bytes written and the same replies
-read by a bare protocol).
+The sink is a child process, so that only our side is counted. Variants: one lane,
+twenty lanes, and a loopback floor (the same bytes written and the same replies read by a bare
+protocol).
 """
 
 from __future__ import annotations

@@ -50,7 +50,6 @@ class Connection(asyncio.Protocol):
         self._blocked_since = 0.0  # 0.0: everything written was taken by the kernel
         self._blocked_size = 0
         self._waiters: list[asyncio.Future[None]] = []
-        self._gone: asyncio.Future[None] = self._loop.create_future()
 
     # -- for the lane ------------------------------------------------------------------------
 
@@ -115,14 +114,11 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once, saying nothing."""
+        self._withdraw_unsent()
         self.engine.fail(Problem.LOST, "the connection was given up here")
         self._flush()
         if self._transport is not None:
             self._transport.abort()
-
-    async def closed(self) -> None:
-        """Wait until the socket is closed."""
-        await asyncio.shield(self._gone)
 
     # -- TLS ---------------------------------------------------------------------------------
 
@@ -210,14 +206,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is still open."""
         self._deadlines.discard(self)
-        if self._blocked_since or self.engine.out:
-            self.engine.withdraw_dot()
+        self._withdraw_unsent()
         reason = f" ({exc})" if exc is not None and str(exc) else ""
         self.engine.fail(Problem.LOST, f"the connection was lost{reason}")
         self._transport = None
         self._flush()
-        if not self._gone.done():
-            self._gone.set_result(None)
         self._wake()
 
     # -- inside ------------------------------------------------------------------------------
@@ -236,11 +229,17 @@ class Connection(asyncio.Protocol):
             waited = f"no answer to {stage.name} in time" if stage else "the session took too long"
             self._give_up(waited)
 
-    def _give_up(self, text: str) -> None:
+    def _withdraw_unsent(self) -> None:
+        """Before the session ends: what the kernel did not take was not sent."""
         if self._blocked_since or self.engine.out:
             self.engine.withdraw_dot()
+
+    def _give_up(self, text: str) -> None:
+        self._withdraw_unsent()
         self.engine.fail(Problem.TIMEOUT, text)
         self._flush()
+        if self._transport is not None:  # also one that waits to write its QUIT
+            self._transport.abort()
 
     def _flush(self) -> None:
         """Tell of what is over, and write what the engine wants written.

@@ -135,7 +135,9 @@ class Engine:
 
     def quit(self) -> None:
         """Say QUIT; nothing is sent afterwards, replies are not waited for."""
-        if self.phase is not Phase.ENDED:
+        if self._open:
+            self.fail(Problem.LOST, "the session was ended here")
+        elif self.phase is not Phase.ENDED:
             self.out.append(b"QUIT\r\n")
             self._end()
 

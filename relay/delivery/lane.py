@@ -105,22 +105,32 @@ class Lane:
         Cancelled, it breaks off: what is on its way gets its outcome at once.
         """
         try:
+            try:
+                await self._send_all(take)
+            finally:  # what is on its way ends in good order, also when `take` or `make` raised
+                while self._open and not self._stopping:
+                    self._quiet = self._loop.create_future()
+                    await self._quiet
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            self.release()
+
+    async def _send_all(self, take: Take) -> None:
+        try:
             while True:
                 connection = self._connection
                 if connection is not None and not connection.engine.has_room:
                     await connection.room()
                 job = await take()
                 if job is None:
-                    break
+                    return
                 self._open += 1
                 await self._start(_Work(job, self._loop.time()))
-            while self._open:
-                self._quiet = self._loop.create_future()
-                await self._quiet
-        except BaseException:
+        except asyncio.CancelledError:
             self.abort()
             raise
-        self.release()
 
     def release(self) -> None:
         """Give the connection to the pool."""
@@ -227,9 +237,9 @@ class Lane:
         if connection is not None:
             if self._is_fit(connection) and connection.target.endpoint not in tried:
                 return connection
-            self._connection = None
             await connection.idle()
             connection.close()
+            self._connection = None
         pooled = None if tried else self._pool.take(self.route)
         self._connection = pooled or await self._opened(tried)
         return self._connection

@@ -8,9 +8,10 @@ import pytest
 
 from bounces.classify import classify
 from relay.delivery.outgoing import Outcome, Outgoing, Problem, Stage, Verdict
+from relay.delivery.pool import PoolLimits
 from relay.delivery.route import NoHostsError, Route
 from relay.delivery.transport import Transport
-from tests.harness.outbound import Jobs, MakeTransport, mail_to, route_to
+from tests.harness.outbound import Jobs, MakeTransport, OneJob, mail_to, route_to
 from tests.harness.scripted_mx import Act, Answer, ScriptedMx
 
 REPLIES = [
@@ -84,7 +85,45 @@ async def test_a_mail_that_cannot_be_made_leaves_the_connection_as_it_was(
             await transport.deliver(route_to(mx), broken)
         again = await transport.deliver(route_to(mx), mail_to)
     assert again.verdict is Verdict.DELIVERED
-    assert len(mx.messages) == 2
+    assert (len(mx.messages), mx.sessions) == (2, 1)
+
+
+async def test_a_mail_that_cannot_be_made_does_not_harm_the_one_before(
+    transport: Transport,
+) -> None:
+    """The lane ends with the error, but only after the mail on its way has its outcome."""
+    jobs = Jobs([mail_to(delivery=1)])
+    failing = iter([False, True])
+
+    async def take() -> OneJob | None:
+        if next(failing):
+            raise RuntimeError("no more")
+        return await jobs.take()
+
+    async with ScriptedMx() as mx:
+        mx.answer(dot="hold:250 2.0.0 queued")
+        lane = asyncio.create_task(transport.run(route_to(mx), take))
+        await mx.stalled.wait()
+        mx.release.set()
+        with pytest.raises(RuntimeError, match="no more"):
+            await lane
+    assert [o.verdict for o in jobs.outcomes] == [Verdict.DELIVERED]
+
+
+async def test_a_lane_cancelled_while_a_spent_connection_ends_tells_its_mail(
+    make_transport: MakeTransport,
+) -> None:
+    """Also the mail on the connection that is about to be replaced gets its outcome at once."""
+    transport = make_transport(limits=PoolLimits(messages=1))
+    jobs = Jobs([mail_to(delivery=n) for n in range(2)])
+    async with ScriptedMx() as mx:
+        mx.answer(dot=Act.STALL)
+        lane = asyncio.create_task(transport.run(route_to(mx), jobs.take))
+        await mx.stalled.wait()
+        lane.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await lane
+    assert {o.delivery: o.ambiguous for o in jobs.outcomes} == {0: True, 1: False}
 
 
 class _Withdrawn(Jobs):

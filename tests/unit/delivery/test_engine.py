@@ -103,6 +103,31 @@ def test_a_refused_envelope_is_reset_before_the_next() -> None:
     assert engine.awaited is Stage.DOT
 
 
+@pytest.mark.parametrize("answer", [b"500 no\r\n", b"354 go\r\n", b"421 bye\r\n"])
+def test_a_server_that_cannot_reset_is_left(answer: bytes) -> None:
+    """After a refused RSET nobody knows what the next reply is about; the mail was not judged."""
+    engine, finished = started()
+    engine.receive(b"250 ok\r\n550 no\r\n503 no\r\n", 1.0)
+    engine.begin(mail_to(), lambda transaction: None, 1.0)
+    engine.receive(answer, 2.0)
+    assert engine.phase is Phase.ENDED
+    assert finished[1].problem is Problem.LOST
+    assert not finished[1].touched
+
+
+def test_quit_leaves_no_transaction_without_an_end() -> None:
+    """Ended in the middle, a mail is told; ended idle, QUIT is said."""
+    engine, finished = started()
+    engine.quit()
+    assert finished[0].problem is Problem.LOST
+    idle = Engine(Hello(b"relay.test"))
+    ready(idle)
+    idle.quit()
+    assert idle.out == [b"QUIT\r\n"]
+    idle.quit()
+    assert idle.out == [b"QUIT\r\n"]
+
+
 DIALOGUE = (
     b"250 2.1.0 ok\r\n250-2.1.5 rcpt\r\n250 2.1.5 ok\r\n354 go\r\n",
     b"250-2.0.0 queued\r\n250 2.0.0 as 17\r\n550 no\r\n503 no\r\n503 no\r\n",
