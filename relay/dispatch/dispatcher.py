@@ -71,12 +71,18 @@ class Dispatcher:
 
     # -- acceptance ------------------------------------------------------------------------
 
-    def room(self, deliveries: int) -> bool:
-        """Say whether so many new deliveries may start CLAIMED, in dispatch's memory."""
-        if self._lanes.stopping or self._free() < deliveries:
+    def room(self, deliveries: int, destination: str = "") -> bool:
+        """Say whether so many new deliveries may start CLAIMED, in dispatch's memory.
+
+        With a destination the answer counts what is held for that one, which saves taking in what
+        `offer` would give back.
+        """
+        full = self._lanes.stopping or self._free() < deliveries
+        if not full and destination:
+            full = not self._has_place(self._destination(destination))
+        if full:
             self._due_at(0)  # they wait in the spool, due at once
-            return False
-        return True
+        return not full
 
     def offer(self, message: Message, deliveries: Sequence[Delivery]) -> None:
         """Take over deliveries that were stored as CLAIMED."""
@@ -90,11 +96,18 @@ class Dispatcher:
                 self._ready(destination, delivery)
 
     def _welcome(self, destination: Destination, delivery: Delivery) -> bool:
-        if destination.held >= max(destination.share, self._options.share):
-            return False
-        if destination.paused_until > time.monotonic() + _LONG_PAUSE:
+        if not self._has_place(destination):
             return False
         return self._paused is None or not self._paused(key_of(delivery))
+
+    def _has_place(self, destination: Destination) -> bool:
+        options = self._options
+        if destination.paused_until > time.monotonic() + _LONG_PAUSE:
+            return False
+        if not destination.quick and self._held > options.window * options.unproven:
+            return False
+        share = max(destination.share, options.share, options.window // 10)
+        return destination.held < share
 
     # -- lanes -----------------------------------------------------------------------------
 

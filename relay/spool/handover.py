@@ -57,11 +57,14 @@ class Handover:
         self.soon()
         return future
 
-    def write(self, job: Callable[[Group], T]) -> asyncio.Future[T]:
+    def write(self, job: Callable[[Group], T], *, urgent: bool = True) -> asyncio.Future[T]:
         """Change something within the next group commit."""
         future: asyncio.Future[T] = self.future()
         self.work.writing.append(Writing(job, future))
-        self.soon()
+        if urgent:
+            self.soon()
+        else:
+            self.later()
         return future
 
     def soon(self) -> None:

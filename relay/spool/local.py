@@ -315,7 +315,8 @@ class LocalSpool:
     async def forget(self, upto: int) -> None:
         """Drop outbox rows up to and including this sequence number."""
         self._recent.drop(upto)
-        await asyncio.shield(self._hand.write(lambda group: edits.forget(group, upto)))
+        forgotten = self._hand.write(lambda group: edits.forget(group, upto), urgent=False)
+        await asyncio.shield(forgotten)
 
     # -- contents --------------------------------------------------------------------------
 
