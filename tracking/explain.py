@@ -24,7 +24,7 @@ MESSAGE_RULES = {
     "duplicate-content-transfer-encoding": "Content-Transfer-Encoding is given twice",
     "duplicate-content-disposition": "Content-Disposition is given twice",
     "duplicate-mime-version": "MIME-Version is given twice",
-    "duplicate-parameter": "a parameter of Content-Type is given twice",
+    "duplicate-boundary": "a multipart names two boundaries",
     "attachment": "attachments are never changed",
     "has-filename": "a named file beside the text is an attachment to most readers",
     "in-signed": "a change would break the signature around the part",

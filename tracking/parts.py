@@ -120,7 +120,7 @@ def _around(above: Part) -> str:
         return "attachment"
     if "no-closing-boundary" in above.defects:
         return "unclosed"
-    return "duplicate-parameter" if "duplicate-parameter" in above.defects else ""
+    return "duplicate-boundary" if "duplicate-boundary" in above.defects else ""
 
 
 def open_part(message: bytes, part: Part, limit: int, *, outlook: bool) -> Html | str:
@@ -150,11 +150,9 @@ def _raw_refusal(decoded: Decoded) -> str:
     """Give the reason to leave a part whose bytes on the wire are not in order."""
     if decoded.defects:
         return decoded.defects[0]
-    if decoded.encoding == "quoted-printable":
-        return ""  # "qp-malformed" has said it
-    if not only_crlf(decoded.raw):
-        return "bare-line-end"
-    if decoded.raw is decoded.data and _has_long_line(decoded.raw):
+    if decoded.encoding != "quoted-printable" and not only_crlf(decoded.raw):
+        return "bare-line-end"  # of quoted-printable "qp-malformed" has said it
+    if decoded.mapped and _has_long_line(decoded.raw):
         return "line-limit"
     return ""
 
@@ -211,9 +209,20 @@ def _charset(label: str, data: bytes) -> tuple[Charset, str]:
         return found, "charset-wide"
     if found.kind is Kind.STATEFUL and found.codec != "iso2022_jp":
         return found, "charset-stateful"
-    if found.kind is Kind.MULTI and not _valid(data, found.codec):
-        return found, "charset-invalid"
-    return found, ""
+    return _checked(found, data)
+
+
+def _checked(found: Charset, data: bytes) -> tuple[Charset, str]:
+    """Refuse text of a multi-byte charset that is not valid in it, or in its other reading."""
+    if found.kind is not Kind.MULTI or _valid(data, found.codec):
+        return found, ""
+    other = _OTHER_READING.get(found.codec)
+    if other is not None and _valid(data, other):
+        return Charset(other, Kind.MULTI), ""
+    return found, "charset-invalid"
+
+
+_OTHER_READING = {"big5hkscs": "cp950", "euc_jp": "euc_jis_2004"}
 
 
 def _sniffed(data: bytes) -> tuple[Charset, str]:
@@ -226,9 +235,7 @@ def _sniffed(data: bytes) -> tuple[Charset, str]:
         return (UTF8 if charsets.is_utf8(data) else WINDOWS_1252), ""
     if found.kind is Kind.STATEFUL and found.codec != "iso2022_jp":
         return found, "charset-stateful"
-    if found.kind is Kind.MULTI and not _valid(data, found.codec):
-        return found, "charset-invalid"
-    return found, ""
+    return _checked(found, data)
 
 
 def _valid(data: bytes, codec: str) -> bool:

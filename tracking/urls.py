@@ -67,13 +67,14 @@ _USUAL = re.compile(
 )
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?::([0-9]{0,5}))?")
 _ESCAPED_HOST = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})+(?::([0-9]{0,5}))?")
-# Merge tags of mailers: {{x}} {%x%} %%x%% *|X|* ${x} {$x} #{x} <%x%> [[x]] [%x%] %x%. Three
-# letters or more between single percent signs, and not if either sign begins an escape.
+# Merge tags of mailers: {{x}} {%x%} {$x} ${x} #{x} <%x%> [[x]] [%x%] *|X|* %%x%% %x%. Between
+# single percent signs three letters or more, and not where either sign begins an escape.
 _PLACEHOLDER = re.compile(
-    r"\{\{|\}\}|\{%|%\}|\{\$|\$\{|#\{|<%|%>|\[\[|\]\]|\[%|%\]|\*\|[^|]*\|\*"
-    r"|%%[A-Za-z_][^%\s]*%%"
-    r"|%(?![0-9A-Fa-f]{2})[A-Za-z_][A-Za-z0-9_.:-]{2,}%"
-    r"|%[A-Za-z_][A-Za-z0-9_.:-]{2,}%(?![0-9A-Fa-f]{2}|[A-Za-z0-9])"
+    r"\{\{[^{}]{0,200}\}\}|\{%[^%]{0,200}%\}|\{\$[^}]{1,200}\}|[$#]\{[^}]{1,200}\}"
+    r"|<%[^%]{0,200}%>|\[\[[^\[\]]{1,200}\]\]|\[%[^%]{0,200}%\]|\*\|[^|]{0,200}\|\*"
+    r"|%%[A-Za-z_][^%\s]{0,200}%%"
+    r"|%(?![0-9A-Fa-f]{2})[A-Za-z_][A-Za-z0-9_.:-]{2,200}%"
+    r"|%[A-Za-z_][A-Za-z0-9_.:-]{2,200}%(?![0-9A-Fa-f]{2}|[A-Za-z0-9])"
 )
 _PRINTABLE = re.compile(r"[ -~]*")
 _SPLIT = re.compile(r"([^/]*//)([^/\\?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)

@@ -283,5 +283,5 @@ def _describe_type(part: Part, value: bytes) -> None:
     part.parameters = found
     part.charset = found.get(b"charset", b"").strip().strip(b"\"'").lower().decode("latin-1")
     part.filename = part.filename or found.get(b"name", b"")
-    if b"!twice" in found:
-        part.defects.append("duplicate-parameter")
+    if found.get(b"!twice") == b"boundary":
+        part.defects.append("duplicate-boundary")

@@ -124,7 +124,7 @@ def test_an_inner_multipart_ends_with_the_outer_one() -> None:
         (b"Content-Type: multipart/mixed; boundary=never\r\n", "boundary-never-occurs"),
         (b"Content-Type: multipart/mixed; boundary=" + b"x" * 3000 + b"\r\n", "boundary-too-long"),
         (b"Content-Type: multipart/mixed; boundary=" + b"x" * 71 + b"\r\n", "boundary-over-70"),
-        (b"Content-Type: multipart/mixed; boundary=b; boundary=c\r\n", "duplicate-parameter"),
+        (b"Content-Type: multipart/mixed; boundary=b; boundary=c\r\n", "duplicate-boundary"),
         (b"Content-Type: text/html\r\nContent-Type: text/plain\r\n", "duplicate-content-type"),
         (b"Content-Type: html\r\n", "bad-content-type"),
         (b"Subject : x\r\n", "space-before-colon"),

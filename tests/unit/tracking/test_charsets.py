@@ -107,6 +107,11 @@ def test_bytes_that_are_no_text_in_their_charset_are_left(charset: str) -> None:
     assert plan_of(html_message(body, "8bit", charset)).skipped == "charset-invalid"
 
 
+def test_big5_of_windows_is_text_too() -> None:
+    body = page("@<a href='https://h.test/'>x</a>").encode().replace(b"@", b"\xa3\xe1")
+    assert plan_of(html_message(body, "8bit", "big5")).skipped == ""
+
+
 def test_an_href_that_is_no_text_leaves_its_part() -> None:
     body = page("<a href='https://h.test/@'>x</a>").encode().replace(b"@", b"\xff")
     assert plan_of(html_message(body, "8bit", "utf-8")).skipped == "charset-invalid"

@@ -301,7 +301,7 @@ AMP = HTML_PART.replace(b"text/html", b"text/x-amp-html")
         (html_message(page("x" * 999)), "line-limit"),
         (html_message(""), "empty"),
         (multipart("mixed", HTML_PART).replace(b"--b--", b""), "unclosed"),
-        (multipart("mixed", HTML_PART, extra="; boundary=c"), "duplicate-parameter"),
+        (multipart("mixed", HTML_PART, extra="; boundary=c"), "duplicate-boundary"),
         (b"Subject: only a header", "no-html"),
         (b"", "bad-header"),
     ],
