@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from relay.layout import Layout
 from relay.ledger.engine import open_ledger
 from relay.mail.keyring import KeyRing
 from relay.settings import Switch
+from relay.suppressions import Table
 from relay.web.admin.app import build_admin_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,15 +114,9 @@ async def _whole_way(waypost: Waypost) -> None:
     assert held.domains["shop.test"].opens is Switch.ON
 
 
-@pytest.mark.timeout(180)
-async def test_without_a_server(tmp_path: Path) -> None:
-    """Each command takes the lock, does it, and leaves what a server will find."""
-    await _whole_way(Waypost(tmp_path))
-
-
-@pytest.mark.timeout(180)
-async def test_through_a_running_server(tmp_path: Path) -> None:
-    """The same commands, the same answers, while the server holds the ledger."""
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Waypost]:
+    """Give commands beside a server that holds the ledger."""
     config = load(None, {"WAYPOST_NODE_DATA_DIR": str(tmp_path)})
     layout = Layout(config.data_dir)
     layout.prepare()
@@ -131,16 +127,40 @@ async def test_through_a_running_server(tmp_path: Path) -> None:
         await runner.setup()
         await web.UnixSite(runner, str(layout.admin_socket)).start()
         try:
-            await _whole_way(Waypost(tmp_path))
-            assert services.publisher.settings.accounts[1].clicks is Switch.ON
+            yield Waypost(tmp_path)
         finally:
             await runner.cleanup()
             await services.suppression_feed.finish()
 
 
-async def test_errors_are_plain_and_have_a_status(tmp_path: Path) -> None:
-    """One line on standard error; 1 for a refusal, 2 for wrong usage."""
+@pytest.mark.timeout(180)
+async def test_through_a_running_server(served: Waypost) -> None:
+    """The whole way, while the server holds the ledger."""
+    await _whole_way(served)
+
+
+@pytest.mark.timeout(180)
+async def test_without_a_server(tmp_path: Path) -> None:
+    """Each command takes the lock, does it, and leaves what a server will find."""
     waypost = Waypost(tmp_path)
+    await waypost.json("account", "create", "Shop")
+    await waypost.json("domain", "add", "shop.test", "--account", "Shop")
+    switch = ("tracking", "set", "--account", "Shop", "--clicks", "on")
+    status, out, _ = await waypost.call(*switch)
+    assert status == 3
+    code = out.split("--confirm ")[1].strip()
+    assert (await waypost.call(*switch, "--confirm", code))[:2] == (0, "Done.\n")
+    await waypost.json("suppression", "add", "ann@inbox.test", "--account", "Shop")
+    status, out, _ = await waypost.call("suppression", "export")
+    assert "ann@inbox.test" in out
+    layout = Layout(tmp_path)
+    assert read_snapshot(layout.snapshot).accounts[1].clicks is Switch.ON
+    assert len(Table(layout.suppressions)) == 1
+
+
+@pytest.mark.timeout(120)
+async def test_errors_are_plain_and_have_a_status(served: Waypost) -> None:
+    """One line on standard error; 1 for a refusal, 2 for wrong usage."""
     for arguments, status, said in (
         (("account", "show", "nobody"), 1, "waypost: there is no account named 'nobody'\n"),
         (("domain", "show", "x.test"), 1, "waypost: there is no such sending domain\n"),
@@ -150,7 +170,7 @@ async def test_errors_are_plain_and_have_a_status(tmp_path: Path) -> None:
         (("account",), 2, "usage: "),
         (("account", "fly"), 2, "usage: "),
     ):
-        found, out, err = await waypost.call(*arguments)
+        found, out, err = await served.call(*arguments)
         assert (found, out) == (status, ""), arguments
         assert err.startswith(said), (arguments, err)
         assert "Traceback" not in err

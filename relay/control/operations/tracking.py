@@ -72,8 +72,9 @@ class Tracking:
         _check(caller, body)
         if body.confirm:
             return await self._do(caller, body)
-        plan = await self._changes.read(lambda connection: _plan(connection, caller, body))
+        # The version first: a change that comes in between makes the code void, not wrong.
         version = self._changes.version
+        plan = await self._changes.read(lambda connection: _plan(connection, caller, body))
         code = ""
         if not plan.empty:
             said = _canonical(plan.account.id, body)
