@@ -24,7 +24,7 @@ from tracking.markup import (
 )
 from tracking.tree import Tree
 
-MAX_TAGS = 30_000
+MAX_TAGS = 20_000
 _SPACE = b"\t\n\f\r "
 _TEXT = re.compile(rb"[^<]*+(?:<(?![a-zA-Z/!?])[^<]*+)*+")
 

@@ -186,6 +186,7 @@ class _Compiler:
         self.decisions: list[Decision] = []
         self.reason = ""
         self.own_links = False
+        self.seen = 0
 
     def compile(self, host: str) -> Plan:
         ready: list[tuple[Html, list[Edit]]] = []
@@ -196,13 +197,16 @@ class _Compiler:
             if isinstance(opened, str):
                 self.leave(part, opened)
                 continue
+            self.seen += len(opened.anchors)
+            if self.seen > self.limits.links:
+                return Plan("too-many-links", host)
             edits = self.edits(opened)
             if opened.invalid:
                 self.withdraw(opened, "charset-invalid")
                 continue
             if self.own_links or opened.has_own_pixel(self.own_hosts):
                 return Plan("already-tracked", host)
-            if len(self.links) > self.limits.links:
+            if len(self.links) > self.limits.links:  # in plain text
                 return Plan("too-many-links", host)
             ready.append((opened, edits))
         plan_holes: list[Hole] = []

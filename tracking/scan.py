@@ -72,6 +72,7 @@ _STEP = re.compile(
 _EVENT = re.compile(rb"<(/?)(" + _trie(_STOPS) + rb")" + NAME_END)
 _HIDDEN = re.compile(rb"display[\t\n\f\r ]*+:[\t\n\f\r ]*+none")
 _SPACE = b"\t\n\f\r "
+MAX_STEPS = 40_000
 
 
 class Scan(NamedTuple):
@@ -146,7 +147,9 @@ class _Reading:
     def run(self, at: int) -> None:
         """Take one stop after the other."""
         data, stop, step = self.data, self.stop, _STEP.match
-        while at < stop and not self.over_budget and not self.unusual:
+        for _ in range(MAX_STEPS):
+            if at >= stop or self.over_budget or self.unusual:
+                return
             match = step(data, at, stop)
             if match is None:
                 return  # cannot be: every part of the pattern may be empty
@@ -162,6 +165,7 @@ class _Reading:
                 at = self.other(at - 1)
             elif kind is not None:
                 self.simple(kind)
+        self.over_budget = True
 
     def simple(self, kind: int) -> None:
         """Take a table's start or end, or the end of an `a`."""
