@@ -53,12 +53,26 @@ def check_content(content: bytes) -> bytes:
     return content + b"\r\n.\r\n"
 
 
-def needs_utf8(mail: Outgoing) -> bool:
+def _needs_utf8(mail: Outgoing) -> bool:
     """Tell whether a mail submitted with SMTPUTF8 cannot do without it: UTF-8 in the envelope or in
     a header (RFC 6531 section 3.6: what is plain ASCII may go to a host without the extension).
     """
     head = mail.content.partition(b"\r\n\r\n")[0]
     return not (mail.return_path.isascii() and mail.recipient.isascii() and head.isascii())
+
+
+def lacking(
+    mail: Outgoing, extensions: Container[bytes], size_limit: int, *, strict_eightbit: bool
+) -> tuple[str, str] | None:
+    """Give enhanced code and text of what this next hop lacks for this mail, None if nothing."""
+    if mail.utf8 and b"SMTPUTF8" not in extensions and _needs_utf8(mail):
+        return "5.6.7", "the next hop does not take UTF-8 addresses or headers (SMTPUTF8)"
+    if size_limit and len(mail.content) > size_limit:
+        text = f"the message has {len(mail.content)} octets, the next hop takes {size_limit}"
+        return "5.3.4", text
+    if mail.eightbit and strict_eightbit and b"8BITMIME" not in extensions:
+        return "5.6.3", "the next hop does not take 8-bit content (8BITMIME)"
+    return None
 
 
 def mail_command(mail: Outgoing, extensions: Container[bytes]) -> bytes:

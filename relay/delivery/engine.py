@@ -23,8 +23,8 @@ from enum import Enum
 from relay.delivery.commands import (
     UnsendableError,
     check_content,
+    lacking,
     mail_command,
-    needs_utf8,
     rcpt_command,
 )
 from relay.delivery.hello import Hello, Step, read_extensions, read_mail_limit
@@ -112,7 +112,9 @@ class Engine:
         self._now = now
         transaction = Transaction(mail, b"", done, now)
         transaction.log = Transcript(self.log)
-        lacks = self._lacks(mail)
+        lacks = lacking(
+            mail, self.extensions, self.size_limit, strict_eightbit=self._hello.strict_eightbit
+        )
         if lacks is not None:
             self._reject(transaction, Problem.CAPABILITY, *lacks)
             return transaction
@@ -329,18 +331,6 @@ class Engine:
         held, self._held = self._held, None
         if held is not None:
             self._launch(held)
-
-    def _lacks(self, mail: Outgoing) -> tuple[str, str] | None:
-        """Give enhanced code and text of what the next hop lacks for this mail."""
-        if mail.utf8 and b"SMTPUTF8" not in self.extensions and needs_utf8(mail):
-            return "5.6.7", "the next hop does not take UTF-8 addresses or headers (SMTPUTF8)"
-        if self.size_limit and len(mail.content) > self.size_limit:
-            size = len(mail.content)
-            text = f"the message has {size} octets, the next hop takes {self.size_limit}"
-            return "5.3.4", text
-        if mail.eightbit and self._hello.strict_eightbit and b"8BITMIME" not in self.extensions:
-            return "5.6.3", "the next hop does not take 8-bit content (8BITMIME)"
-        return None
 
     def _reject(self, transaction: Transaction, problem: Problem, code: str, text: str) -> None:
         transaction.problem = problem

@@ -1,0 +1,176 @@
+"""MTA-STS: what a domain publishes decides whether mail may go (N08, S11)."""
+
+from __future__ import annotations
+
+import pytest
+import trustme
+
+from relay.delivery.mx.sts import HttpsFetch, StsError, StsPolicy, read_policy
+from relay.delivery.outgoing import Problem, Verdict
+from relay.delivery.tls import TlsCounts
+from tests.harness.outbound import MakeTransport
+from tests.harness.scripted_mx import Act, ScriptedMx
+from tests.harness.tls_policies import (
+    POLICY,
+    client_context,
+    deliver,
+    server_context,
+    world,
+    zone_with,
+)
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    """Make the authority once."""
+    return trustme.CA()
+
+
+def test_a_policy_is_read_as_written() -> None:
+    """RFC 8461 section 3.2, with blank lines, CRLF and unknown keys."""
+    text = (
+        "version: STSv1\r\nmode: testing\r\nmx: A.test\r\nmx: *.b.test.\r\nx: y\r\nmax_age: 10\r\n"
+    )
+    policy = read_policy(text)
+    assert policy == StsPolicy(mode="testing", max_age=10, hosts=("a.test", "*.b.test"))
+    assert policy.allows("a.test.")
+    assert policy.allows("X.b.test")
+    assert not policy.allows("b.test")
+    assert not policy.allows("x.y.b.test")
+    assert not policy.allows("evil-a.test")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "mode: enforce\nmx: a\nmax_age: 1",
+        "version: STSv1\nmode: maybe\nmx: a\nmax_age: 1",
+        "version: STSv1\nmode: enforce\nmax_age: 1",
+        "version: STSv1\nmode: enforce\nmx: a\nmax_age: -1",
+        "version: STSv1\nmode: enforce\nmx: a\nmax_age: ²",
+        "version: STSv1\nmode: enforce\nmx: a\nmax_age: 99999999999",
+    ],
+)
+def test_a_broken_policy_is_none(text: str) -> None:
+    """What cannot be read asks nothing and raises only the declared error."""
+    with pytest.raises(StsError):
+        read_policy(text)
+
+
+def test_a_huge_max_age_is_cut_to_a_year() -> None:
+    """N08."""
+    assert read_policy(POLICY.replace("86400", "9999999999")).max_age == 31_557_600
+
+
+async def test_a_policy_is_fetched_once_and_again_when_its_id_changes(ca: trustme.CA) -> None:
+    """The TXT record says whether there is something new; it is looked at every five minutes."""
+    async with world(ca, zone_with()) as w:
+        for _ in range(3):
+            policy = await w.sts.policy("inbox.test")
+            assert policy is not None
+            assert policy.mode == "enforce"
+        w.now = 301.0
+        await w.sts.policy("inbox.test")
+        assert w.https.asked == ["/.well-known/mta-sts.txt"]
+        w.dns.zone |= zone_with(policy_id="2")
+        w.https.text = POLICY.replace("enforce", "testing")
+        w.now = 602.0
+        changed = await w.sts.policy("inbox.test")
+        assert changed is not None
+        assert changed.mode == "testing"
+
+
+FAILS: dict[str, dict[str, object]] = {
+    "too long": {"text": POLICY + "x" * 70_000},
+    "redirect": {"status": 302, "location": "https://elsewhere.test/"},
+    "missing": {"status": 404},
+    "nonsense": {"text": "<html>"},
+}
+
+
+@pytest.mark.parametrize("fault", FAILS)
+async def test_a_failed_fetch_changes_nothing(ca: trustme.CA, fault: str) -> None:
+    """N08: no policy where none was known; the old one stays in force where one was."""
+    async with world(ca, zone_with()) as w:
+        for key, value in FAILS[fault].items():
+            setattr(w.https, key, value)
+        assert await w.sts.policy("inbox.test") is None
+        assert len(w.https.asked) == 1
+    async with world(ca, zone_with()) as w:
+        assert await w.sts.policy("inbox.test") is not None
+        w.dns.zone |= zone_with(policy_id="2")
+        for key, value in FAILS[fault].items():
+            setattr(w.https, key, value)
+        w.now = 301.0
+        kept = await w.sts.policy("inbox.test")
+        assert kept is not None
+        assert kept.mode == "enforce"
+        del w.dns.zone["_mta-sts.inbox.test"]
+        w.now = 1000.0
+        assert await w.sts.policy("inbox.test") is not None
+        w.now = 90_000.0  # max_age is over
+        assert await w.sts.policy("inbox.test") is None
+
+
+async def test_the_policy_host_needs_a_certificate_for_its_name(ca: trustme.CA) -> None:
+    """N08: a wrong certificate is no policy."""
+    async with world(ca, zone_with(), name="other.test") as w:
+        assert await w.sts.policy("inbox.test") is None
+        assert w.https.asked == []
+
+
+async def test_a_policy_host_with_a_private_address_is_not_connected_to(ca: trustme.CA) -> None:
+    """The fetch is no way into the own network either."""
+    async with world(ca, zone_with()) as w:
+        fetch = HttpsFetch(w.resolver, context=client_context(ca), port=w.https.port)
+        with pytest.raises(StsError):
+            await fetch("inbox.test")
+        assert w.https.asked == []
+
+
+@pytest.mark.parametrize("record", ['"v=STSv1"', '"v=STSv2; id=1"', '"v=STSv1; id=a b"', '"x"'])
+async def test_a_broken_record_is_no_record(ca: trustme.CA, record: str) -> None:
+    """Only a well-formed record leads to a fetch."""
+    zone = zone_with() | {"_mta-sts.inbox.test": {"TXT": [record]}}
+    async with world(ca, zone) as w:
+        assert await w.sts.policy("inbox.test") is None
+        assert w.https.asked == []
+
+
+@pytest.mark.parametrize("mode", ["enforce", "testing", "none"])
+@pytest.mark.parametrize("server", ["good", "wrong name", "no tls", "broken"])
+async def test_the_mode_decides(
+    make_transport: MakeTransport, ca: trustme.CA, mode: str, server: str
+) -> None:
+    """Enforce never sends in the clear nor to a wrong name; testing and none never stand in the
+    way.
+    """
+    name = "other.test" if server == "wrong name" else "mx.inbox.test"
+    context = None if server == "no tls" else server_context(ca.issue_cert(name))
+    counts = TlsCounts()
+    async with world(ca, zone_with()) as w, ScriptedMx(tls=context) as mx:
+        w.https.text = POLICY.replace("enforce", mode)
+        if server == "broken":
+            mx.answer(tls=Act.GARBAGE)
+        verdict, problem, enhanced, tls = await deliver(make_transport, ca, w, mx, counts)
+        if mode == "enforce" and server != "good":
+            assert (verdict, problem, enhanced) == (Verdict.RETRY, Problem.TLS, "4.7.5")
+            assert mx.messages == []
+            [(domain, policy, result)] = counts.counts
+            assert (domain, policy) == ("inbox.test", "sts")
+            assert result != "success"
+        else:
+            assert verdict is Verdict.DELIVERED
+            assert bool(tls) == (server in ("good", "wrong name"))
+
+
+async def test_a_host_outside_the_policy_gets_nothing(
+    make_transport: MakeTransport, ca: trustme.CA
+) -> None:
+    """N08: an MX that the policy does not name is not used; mail waits."""
+    async with world(ca, zone_with()) as w, ScriptedMx() as mx:
+        w.https.text = POLICY.replace("mx.inbox", "mx.other")
+        got = await deliver(make_transport, ca, w, mx, TlsCounts())
+        assert got[:3] == (Verdict.RETRY, Problem.DNS, "4.7.5")
+        assert mx.sessions == 0
