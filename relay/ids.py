@@ -1,9 +1,10 @@
 """Ids of messages and deliveries: 63-bit integers that grow with time and need nobody's permission.
 
 Layout, from the top: 32 bits of seconds since 2020-01-01, 11 bits naming the spool, 20 bits
-counting within the second. Two spools never give the same id; one spool never gives an id twice,
-even if its clock is set back, because it starts above the highest id that it has stored. As text an
-id is 13 characters of lower-case base32 (RFC 4648).
+counting within the second. Two spools never give the same id; one spool never gives an id twice:
+each start takes a second of its own, after the highest id stored and the present moment
+(`fresh_start`), so that neither a clock that is set back nor ids that a crash left unstored matter.
+As text an id is 13 characters of lower-case base32 (RFC 4648).
 """
 
 from __future__ import annotations
@@ -49,6 +50,16 @@ class IdSource:
             first = self._count
             self._count += count
             return (self._second << (_COUNTER_BITS + _SPOOL_BITS)) | self._spool | first
+
+
+def fresh_start(stored: int, clock: Clock = now) -> int:
+    """Give the id to start above, when `stored` is the highest id on disk (0: none).
+
+    Whoever starts stores it first: then what is given and lost in a crash is not given again.
+    """
+    present = clock() // 1_000_000 - _EPOCH_SECONDS
+    second = max(stored >> (_COUNTER_BITS + _SPOOL_BITS), present) + 1
+    return second << (_COUNTER_BITS + _SPOOL_BITS)
 
 
 def made_at(id_: int) -> int:

@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 
 from relay.errors import StorageError
-from relay.ids import MAX_SPOOL_NUMBER
+from relay.ids import MAX_SPOOL_NUMBER, fresh_start
 from relay.message import State
 from relay.spool import schema
 from relay.spool.database import Database
@@ -98,6 +98,8 @@ def recover(database: Database, segments: Segments, options: SpoolOptions, now: 
     state = move(State.CLAIMED, died) or State.WAITING
     while _give_back(database, segments, index, state, now):
         pass
+    index.last_id = fresh_start(index.last_id, lambda: now)
+    database.run("INSERT OR REPLACE INTO meta VALUES ('last_id', ?)", (index.last_id,))
     return index
 
 

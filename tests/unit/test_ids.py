@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.clock import SECOND
-from relay.ids import MAX_SPOOL_NUMBER, IdSource, from_text, made_at, to_text
+from relay.ids import MAX_SPOOL_NUMBER, IdSource, fresh_start, from_text, made_at, to_text
 from tests.harness.spooled import START, WallClock
 
 
@@ -30,6 +30,22 @@ def test_ids_never_repeat_across_set_backs_and_restarts(
         last = first + count - 1
         if restart:
             source = IdSource(7, above=last, clock=clock)
+
+
+@given(st.lists(st.tuples(st.integers(-200, 200), st.integers(0, 50), st.booleans())))
+def test_ids_given_and_lost_in_a_crash_are_not_given_again(
+    runs: list[tuple[int, int, bool]],
+) -> None:
+    clock, stored, last = WallClock(), 0, 0
+    for fiftieths, count, kept in runs:
+        clock.forward(fiftieths / 50)
+        stored = fresh_start(stored, clock)
+        source = IdSource(7, above=stored, clock=clock)
+        for _ in range(count):
+            first = source.take()
+            assert first > last
+            last = first
+            stored = first if kept else stored
 
 
 def test_more_than_a_second_holds_borrows_the_next() -> None:
