@@ -184,12 +184,7 @@ def _event(told: Told) -> EventEntry:
         if hasattr(event, name) and name not in ("kind", "at")
     }
     if event.hit is not None:
-        values |= msgspec.structs.asdict(event.hit)
-        values.pop("purpose")
-    return EventEntry(
-        kind=event.kind.value,
-        at=shown(event.at),
-        nature=told.nature,
-        platform=told.platform,
-        **values,
-    )
+        for name in ("method", "user_agent", "address", "link", "url"):
+            values[name] = getattr(event.hit, name)
+    values |= {"nature": told.nature, "platform": told.platform}
+    return EventEntry(kind=event.kind.value, at=shown(event.at), **values)
