@@ -51,7 +51,7 @@ class Switches(msgspec.Struct, frozen=True, array_like=True):
     plain_text: bool = False
 
 
-class Decision(msgspec.Struct, frozen=True, array_like=True):
+class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What happened to a link or, with `offset` -1, to a part.
 
     `offset` counts in the decoded part; `rule` is "" for a rewritten link or a part that was

@@ -23,7 +23,7 @@ _SOFT = b"=\r\n"
 REMOVE, CLICK, PIXEL = 0, 1, 2
 
 
-class Hole(msgspec.Struct, frozen=True, array_like=True):
+class Hole(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One replaced range: `before`, the token's head and `after` stand for bytes start to end.
 
     Offsets count in the message, for base64 parts in the decoded part. `link` is the link index

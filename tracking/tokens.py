@@ -54,7 +54,7 @@ class Kind(IntEnum):
     UNSUBSCRIBE = 3
 
 
-class Identity(msgspec.Struct, frozen=True, array_like=True):
+class Identity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whose token it is.
 
     `delivery` and `campaign` are 64-bit numbers (`campaign_hash`), `account` and `domain` (the
