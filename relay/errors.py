@@ -15,6 +15,8 @@ WaypostError
 
 from __future__ import annotations
 
+EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: a setting cannot work, starting again will not help
+
 
 class WaypostError(Exception):
     """Root of what Waypost raises on purpose."""

@@ -37,3 +37,4 @@ def set_up(process: str, level: str) -> None:
     # A bad request is the sender's fault: aiohttp would log a traceback for each.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # ten lines at each start

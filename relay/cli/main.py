@@ -15,8 +15,7 @@ from pathlib import Path
 
 from relay.cli import registry
 from relay.config import Config, load
-from relay.errors import ConfigError, WaypostError
-from relay.process.life import EXIT_CONFIG
+from relay.errors import EXIT_CONFIG, ConfigError, WaypostError
 
 CONFIG_FILE = "waypost.toml"
 

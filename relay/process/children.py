@@ -17,8 +17,8 @@ import uvloop
 
 from relay import log
 from relay.config import Config, load
-from relay.errors import ConfigError
-from relay.process.life import EXIT_CONFIG, Child
+from relay.errors import EXIT_CONFIG, ConfigError
+from relay.process.life import Child
 
 _log = logging.getLogger(__name__)
 

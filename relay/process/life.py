@@ -17,7 +17,6 @@ import socket
 from collections.abc import Callable
 
 READY = b"ready\n"
-EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: starting again will not help
 
 
 class Child:
@@ -27,12 +26,10 @@ class Child:
     process at once: what was acknowledged is on disk by then, as after a kill.
     """
 
-    def __init__(
-        self, life: socket.socket | None, reload: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, life: socket.socket | None) -> None:
         """Watch the line of life and the signals on the running loop; None: started by hand."""
         self._life = life
-        self._reload = reload
+        self.reload: Callable[[], None] | None = None  # on SIGHUP
         self.stopping = asyncio.Event()
 
     def watch(self) -> None:
@@ -59,8 +56,8 @@ class Child:
         self.stopping.set()
 
     def _asked_to_reload(self) -> None:
-        if self._reload is not None:
-            self._reload()
+        if self.reload is not None:
+            self.reload()
 
     def _life_ended(self) -> None:
         if self._life is None:

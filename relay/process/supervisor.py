@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from relay.config import Config
-from relay.errors import ConfigError
+from relay.errors import EXIT_CONFIG, ConfigError
 from relay.layout import Layout, split_endpoint
-from relay.process.life import EXIT_CONFIG, READY
+from relay.process.life import READY
 
 _log = logging.getLogger(__name__)
 
