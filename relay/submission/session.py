@@ -97,6 +97,8 @@ class SubmissionSession(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection; what a handler works on goes on."""
+        if self._lost:
+            return
         self._lost = True
         self.transport = None
         self._wire.lose()
@@ -247,9 +249,11 @@ class SubmissionSession(SMTP):
             )
         except (OSError, ssl.SSLError):
             upgraded = None
-        if upgraded is None or self._lost:
+        if upgraded is None or self._lost or self.engine.closed:
             self.door.count("tls_failed")
-            transport.abort()
+            (upgraded or transport).abort()
+            # Until the handshake is done the TLS layer tells nobody that the connection is gone.
+            self.connection_lost(None)
             return
         self.transport = upgraded
         self._wire.attach(upgraded, self.limits.write_buffer)
