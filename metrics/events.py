@@ -39,6 +39,8 @@ class Hit(msgspec.Struct, frozen=True, array_like=True):
     purpose: str = ""  # value of Purpose, Sec-Purpose or X-Moz
     link: int = 0  # index of the link in its message; 0 for the pixel
     url: str = ""  # destination of a click
+    judged: str = ""  # nature by the hit alone, where address and user agent are not kept
+    platform: str = ""  # likewise
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, kw_only=True):

@@ -72,6 +72,14 @@ METRICS: dict[str, Named] = {
             "Messages that were to be tracked and went out untouched.",
         ),
         Named("waypost_hits_lost_total", "counter", (), "Hits answered and not recorded."),
+        Named(
+            "waypost_hits_withdrawn_total", "counter", (),
+            "Hits not recorded because the recipient withdrew from tracking.",
+        ),
+        Named(
+            "waypost_tracking_hosts_failing", "gauge", (),
+            "Sending domains that go out untracked because their tracking host failed its check.",
+        ),
         Named("waypost_webhook_deliveries_total", "counter", ("result",), "Webhook calls."),
         Named("waypost_webhook_backlog", "gauge", (), "Webhook calls that wait."),
     )

@@ -79,6 +79,8 @@ class Tracking(Section, frozen=True):
     )
     certificate: str = ""
     private_key: str = ""
+    certificates: str = ""
+    check_seconds: Count = 300
     trusted_proxies: tuple[str, ...] = ()
 
 
@@ -265,6 +267,10 @@ def _check_combinations(config: Config, source: str) -> None:
             raise ConfigError(
                 f"{source}: {name}.certificate: it goes together with {name}.private_key"
             )
+    if config.tracking.certificates and not config.tracking.certificate:
+        raise ConfigError(
+            f"{source}: tracking.certificates: it goes together with tracking.certificate"
+        )
     _check_doors(config, source)
 
 

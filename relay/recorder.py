@@ -72,6 +72,18 @@ class Recorder:
         if not self._spool.record_soon([event]):
             self.counts["hits_unrecorded"] += 1
 
+    def may_track(self, account: int, delivery: int) -> bool:
+        """Say whether the recipient of a delivery lets the account track them; in the moment of a
+        hit. A delivery that another node made is not known here, and taken for allowed.
+        """
+        if not self._suppressions.any_untracked:
+            return True
+        recipient = self._index.find(delivery, spool_of(delivery))
+        if recipient is None or not self._suppressions.untracked(account, recipient):
+            return True
+        self.counts["hits_withdrawn"] += 1
+        return False
+
     async def unsubscribe(self, event: Event) -> None:
         """Record an unsubscription; it is on disk and in force when this returns."""
         await self.record([event])

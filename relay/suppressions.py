@@ -31,7 +31,9 @@ REASONS = (
     "complaint",
     "unsubscribe",
     "import",
+    "no-tracking",
 )
+NO_TRACKING = "no-tracking"  # the reason of entries that stop tracking and not mail
 _LABEL = "suppression"
 _HEADER = struct.Struct("<8sQQ")  # magic, entries, moment it stands for
 _MAGIC = b"WPSUPPR1"
@@ -79,6 +81,11 @@ def entry_in_campaign(campaign_hash: int, recipient: int) -> int:
     return _entry(b"c%d" % campaign_hash, recipient)
 
 
+def entry_untracked(account: int, recipient: int) -> int:
+    """Give the table's hash for a recipient whom an account must not track; mail goes on."""
+    return _entry(b"t%d" % account, recipient)
+
+
 def _entry(scope: bytes, recipient: int) -> int:
     said = b"%s\0%s" % (scope, recipient.to_bytes(8, "little"))
     return int.from_bytes(blake2b(said, digest_size=8).digest(), "little")
@@ -121,6 +128,8 @@ class Table:
         view = memoryview(self._map)
         self._hashes = view[_HEADER.size : _HEADER.size + 8 * count].cast("Q")
         self._reasons = view[_HEADER.size + 8 * count :]
+        untracked = bytes((REASONS.index(NO_TRACKING),))
+        self.any_untracked = self._map.find(untracked, _HEADER.size + 8 * count) >= 0
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -141,6 +150,7 @@ class Suppressions:
         self._path = path
         self._table: Table | None = None
         self._overlay: dict[int, tuple[int, str]] = {}  # entry: (moment, reason; "" for removed)
+        self._told_untracked = False
         self.reload()
 
     def __len__(self) -> int:
@@ -160,6 +170,7 @@ class Suppressions:
     def note(self, entry: int, reason: str, at: int) -> None:
         """Put an entry ("" as reason removes it) into force now."""
         known = self._overlay.get(entry)
+        self._told_untracked |= reason == NO_TRACKING
         if known is None or known[0] <= at:
             self._overlay[entry] = (at, reason)
 
@@ -172,6 +183,15 @@ class Suppressions:
             or self._look_up(entry_in_domain(account, domain, recipient))
             or (self._look_up(entry_in_campaign(campaign_hash, recipient)) if campaign_hash else "")
         )
+
+    @property
+    def any_untracked(self) -> bool:
+        """Tell whether anybody withdrew from tracking; without one, nobody need be looked up."""
+        return self._told_untracked or (self._table is not None and self._table.any_untracked)
+
+    def untracked(self, account: int, recipient: int) -> bool:
+        """Tell whether a recipient must not be tracked by an account."""
+        return bool(self._look_up(entry_untracked(account, recipient)))
 
     def _look_up(self, entry: int) -> str:
         told = self._overlay.get(entry)

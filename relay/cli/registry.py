@@ -21,6 +21,7 @@ COMMANDS: tuple[str, ...] = (
     "credential",
     "domain",
     "tracking",
+    "keys",
     "block",
     "pause",
     "queue",

@@ -10,7 +10,7 @@ from relay.cli.door import CommandError, open_door
 from relay.cli.output import add_json, as_json, record, safe, table
 from relay.cli.registry import Commands
 
-_SCOPES = ("account", "domain", "campaign")
+_SCOPES = ("account", "domain", "campaign", "tracking")
 _COLUMNS = "id account scope within recipient reason note created_at expires_at"
 
 

@@ -25,6 +25,7 @@ from relay.control.operations.deliveries import Deliveries
 from relay.control.operations.dkim_keys import KeyMaker
 from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
+from relay.control.operations.keys import Keys
 from relay.control.operations.ledger_care import LedgerCare
 from relay.control.operations.queue import Queue
 from relay.control.operations.stats import Stats
@@ -101,6 +102,7 @@ class Services:
     audiences: Audiences
     ledger_care: LedgerCare
     queue: Queue
+    keys: Keys
     registry: Registry
     suppression_feed: SuppressionFeed
     workers: Workers
@@ -156,6 +158,7 @@ def build_services(
         "audiences": Audiences(ledger),
         "ledger_care": LedgerCare(ledger, changes, keys),
         "queue": Queue(changes, ask),
+        "keys": Keys(changes, ring, ask),
     }
     registry = Registry((*nouns.values(), *extra))
     services = Services(

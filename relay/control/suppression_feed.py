@@ -19,7 +19,12 @@ from sqlalchemy import Connection, delete, select
 from relay.clock import Clock, now
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Books, Change, Changes
-from relay.control.operations.suppression_rows import in_force, notice_of, table_entry
+from relay.control.operations.suppression_rows import (
+    in_force,
+    notice_of,
+    table_entry,
+    table_reason,
+)
 from relay.errors import StorageError, UnavailableError
 from relay.ledger.settings_tables import suppressions
 from relay.notices import Notice, NoticeBoard
@@ -81,7 +86,9 @@ class SuppressionFeed:
 
             def entries(connection: Connection) -> dict[int, str]:
                 return {
-                    table_entry(row.account, row.scope, row.within, row.recipient_key): row.reason
+                    table_entry(row.account, row.scope, row.within, row.recipient_key): (
+                        table_reason(row.scope, row.reason)
+                    )
                     for row in in_force(connection, at)
                 }
 

@@ -1,9 +1,9 @@
 """The last stop before the wire: from a stored message and one delivery to the bytes that go out.
 
 Guarantees: the tracking decision of acceptance can only be reduced here (switched off, blocked,
-failed tracking host), never extended; with tracking off the message is the stored bytes behind our
-own header fields; a recipient who was suppressed since acceptance gets nothing. The same delivery
-renders differently at each attempt only in its signature's time.
+failed tracking host, a recipient who withdrew), never extended; with tracking off the message is
+the stored bytes behind our own header fields; a recipient who was suppressed since acceptance gets
+nothing. The same delivery renders differently at each attempt only in its signature's time.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Departure:
 
     settings: Callable[[], Settings]
     suppressed: Callable[[Delivery, Message], str]
+    untracked: Callable[[Delivery, Message], bool] = lambda _delivery, _message: False
     signers: Signers
     keyring: KeyRing
     clock: Clock
@@ -72,7 +73,7 @@ class Departure:
             campaign=campaign,
         )
         bounce_domain = (domain.return_path if domain else "") or self.return_path
-        body = self._body(message, content, identity, settings, domain)
+        body = self._body(delivery, message, content, identity, settings, domain)
         added = message.trace
         if message.unsubscribe:
             added += self._unsubscribe(identity, domain, bounce_domain)
@@ -101,13 +102,14 @@ class Departure:
 
     def _body(
         self,
+        delivery: Delivery,
         message: Message,
         content: bytes,
         identity: Identity,
         settings: Settings,
         domain: SendingDomain | None,
     ) -> list[bytes]:
-        if not message.plan:
+        if not message.plan or self.untracked(delivery, message):
             return [content]
         opens, clicks = _still_tracked(message, identity, settings, domain)
         if not (opens or clicks):
@@ -125,7 +127,7 @@ class Departure:
 
     def _mint(self, host: str) -> Mint:
         mint = self._mints.get(host)
-        if mint is None:
+        if mint is None or mint.key_id != self.keyring.current:
             mint = self._mints[host] = Mint(self.keyring, host)
         return mint
 

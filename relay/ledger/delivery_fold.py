@@ -100,7 +100,9 @@ class DeliveryFold:
         self._changes.fate(fate, new=known.fate is None, opener=opener)
 
     def fold_outlived(self, late: Sheet, facts: Sequence[Fact]) -> None:
-        """Count events whose delivery was pruned from their token's ids alone, as events only."""
+        """Count events from their token's ids alone, as events only, and keep nothing else: their
+        delivery was pruned, or their sending domain keeps sums only.
+        """
         for fact in facts:
             mailing = self._mailings.of_token(self._connection, fact.event)
             fate = Fate(fact.event.delivery, mailing.id)
@@ -111,7 +113,7 @@ class DeliveryFold:
     def fold_unowned(self, fact: Fact) -> None:
         """Keep a fact without a delivery; a refusal counts, as a message of its own."""
         event = fact.event
-        self._changes.event(fact, _PARKED if event.kind in HITS else None)
+        self._changes.event(fact, None)
         if event.kind not in OPENING:
             self._sheet.counter("events", "other", result_of(event))
             return
@@ -140,7 +142,7 @@ class DeliveryFold:
     def _count_firsts(self, mailing: Mailing, events: Sequence[Event]) -> None:
         for event in events:
             self._first(mailing, event)
-            if event.hit and not mailing.campaign_hash:
+            if event.hit and event.campaign_hash:
                 self._mailings.learn_hash(self._connection, mailing, event)
 
     def _first(self, mailing: Mailing, event: Event) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from metrics.events import Kind
-from metrics.fate import OPENING, Fate
+from metrics.fate import HITS, OPENING, Fate
 from metrics.hits import Classifier, Unjudged
 from metrics.sheet import Sheet
 from relay.clock import Clock, now
@@ -123,7 +123,10 @@ class Folder:
             mailing = known.get(fate.mailing) if fate else None
             work.fold(Known(number, fate, mailing, earlier.get(number, []), pruned), about)
         for fact in unowned:
-            work.fold_unowned(fact)
+            if fact.event.kind in HITS:
+                work.fold_outlived(late, [fact])  # a domain that keeps sums only
+            else:
+                work.fold_unowned(fact)
         work.finish()
         changes.write(connection)
         post(connection, sheet)

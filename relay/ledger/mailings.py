@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 from metrics.events import Event
 from relay.ledger.statements import prepared, select_in
 from relay.ledger.tables import mailings
+from tracking.tokens import campaign_hash
 
 Key = tuple[int, str, str, str]
 
@@ -134,6 +135,8 @@ class Mailings:
 
     def _make(self, connection: Connection, key: Key, domain_id: int, hash_: int) -> Mailing:
         account, sending_domain, campaign, template = key
+        # Tokens name a campaign by its hash, also where no event tells the hash (sums only).
+        hash_ = hash_ or signed(campaign_hash(account, campaign))
         made = connection.execute(
             mailings.insert()
             .values(

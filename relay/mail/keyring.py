@@ -42,6 +42,7 @@ class KeyRing:
                 raise KeyRingError(f"key {key_id} has {len(secret)} bytes, expected 16 or more")
         self._secrets = dict(secrets_by_id)
         self._path = path
+        self._read = _stamp(path)
         self._derive = lru_cache(maxsize=256)(self._derive_now)
 
     @classmethod
@@ -50,6 +51,7 @@ class KeyRing:
 
         Raises OSError as the file system does, FileNotFoundError included.
         """
+        stamp = _stamp(path)
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             raise KeyRingError(f"{path}: mode is {mode:04o}, expected 0600: others could read it")
@@ -59,9 +61,11 @@ class KeyRing:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyRingError(f"{path}: not a key ring ({error})") from error
         try:
-            return cls(held, path)
+            ring = cls(held, path)
         except KeyRingError as error:
             raise KeyRingError(f"{path}: {error}") from None
+        ring._read = stamp  # of before the reading: what came since is seen as new
+        return ring
 
     @classmethod
     def load_or_create(cls, path: Path) -> "KeyRing":
@@ -94,7 +98,29 @@ class KeyRing:
 
     def key(self, key_id: int, label: str) -> bytes | None:
         """Derive the key of one purpose from a numbered secret; None when there is no such."""
-        return self._derive(key_id, label) if key_id in self._secrets else None
+        if key_id not in self._secrets and not (self._moved() and key_id in self._secrets):
+            return None
+        return self._derive(key_id, label)
+
+    def reload(self) -> None:
+        """Take up secrets that another process added; those held stay. Raises as `load` does."""
+        if self._path is not None:
+            stamp = _stamp(self._path)
+            self._secrets = {**KeyRing.load(self._path)._secrets, **self._secrets}
+            self._read = stamp
+
+    def _moved(self) -> bool:
+        """Reload if the file was replaced since it was read; a file that is gone changes nothing.
+
+        So a worker verifies what another one signed with a new key before it was told of it.
+        """
+        if self._path is None or _stamp(self._path) in (self._read, None):
+            return False
+        try:
+            self.reload()
+        except (OSError, KeyRingError):
+            return False
+        return True
 
     def _derive_now(self, key_id: int, label: str) -> bytes:
         return derive(self._secrets[key_id], label)
@@ -104,6 +130,7 @@ class KeyRing:
 
         Raises KeyRingError when the numbers are used up.
         """
+        self._moved()
         fresh = self.current + 1
         if fresh > MAX_KEY_ID:
             raise KeyRingError(f"the ring has used all {MAX_KEY_ID} key ids")
@@ -111,6 +138,7 @@ class KeyRing:
         if self._path is not None:
             _replace(self._path, _encoded(grown))
         self._secrets = grown
+        self._read = _stamp(self._path)
         return fresh
 
     def _create(self) -> None:
@@ -125,6 +153,15 @@ class KeyRing:
         finally:
             made.unlink()
         _sync_directory(self._path.parent)
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    """Tell one content of the file from another; None where there is none."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns) if found else None
 
 
 def _encoded(held: Mapping[int, bytes]) -> bytes:

@@ -20,6 +20,7 @@ from aiohttp import web
 from relay.config import Config
 from relay.control.publish import Publisher
 from relay.control.services import Services, start_services
+from relay.control.tracking_hosts import TrackingHosts
 from relay.errors import StorageError
 from relay.layout import Layout
 from relay.ledger.engine import Ledger, LedgerBusyError, open_ledger
@@ -68,7 +69,12 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         feed.replaced = hub.suppressed
         feed.caught_up = lambda: _caught_up(hub, config.workers)
         services.workers = hub
-        services.metrics = Measuring(ledger, hub, config.node.name, config.workers)
+        hosts = TrackingHosts(services.changes, config.tracking.check_seconds)
+        if hosts.checks:
+            services.domains.host_set = hosts.look_now
+        services.metrics = Measuring(
+            ledger, hub, config.node.name, config.workers, lambda: hosts.failing
+        )
         services.ready = partial(_whats_wrong, hub, publisher, config.workers)
         await hub.start()
         stack.push_async_callback(hub.stop)
@@ -80,6 +86,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
             lambda: _every(_PRUNE_SECONDS, upkeep.prune),
             feed.keep_written,
             lambda: feed.keep_expiring(services.changes),
+            hosts.keep_checking,
         ):
             child.ready()
             await child.stopping.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections import Counter
@@ -17,6 +18,7 @@ from relay.acceptance.accept import Acceptance, Node
 from relay.clock import now
 from relay.config import Config
 from relay.dispatch.dispatcher import Dispatcher
+from relay.errors import ConfigError
 from relay.inbound.handler import InboundHandler
 from relay.inbound.kept import Kept
 from relay.layout import Layout
@@ -34,8 +36,11 @@ from relay.submission.listener import Listener
 from relay.submission.logins import Logins
 from relay.submission.options import SessionLimits, SessionOptions
 from relay.suppressions import RecipientHash, Suppressions
+from relay.web.certificates import SiteTls
 from relay.web.clients import ClientAddress
 from relay.web.tracking import TrackingHost
+
+_log = logging.getLogger(__name__)
 
 _NO_LIMIT = 1 << 62
 
@@ -82,6 +87,7 @@ class Doors:
     _serving: list[Door] = field(default_factory=list)
     _site: web.AppRunner | None = None
     _certificate: tls.ServerTls | None = None
+    _site_tls: SiteTls | None = None
 
     def __post_init__(self) -> None:
         submission = self.config.submission
@@ -137,9 +143,13 @@ class Doors:
         return sum(len(door.sessions) for door in self._serving)
 
     def reload(self) -> None:
-        """Use new certificate files for new connections."""
-        if self._certificate is not None:
-            self._certificate.reload()
+        """Use new certificate files for new connections; files that do not do change nothing."""
+        for files in (self._certificate, self._site_tls):
+            try:
+                if files is not None:
+                    files.reload()
+            except (OSError, ssl.SSLError) as problem:
+                _log.error("certificates were not read again: %s", problem)
 
     def _load_certificate(self) -> tls.ServerTls:
         submission = self.config.submission
@@ -244,7 +254,22 @@ class Doors:
             max_field_size=4096,
         )
         await self._site.setup()
-        await web.SockSite(self._site, listening, backlog=1024).start()
+        self._site_tls = await asyncio.to_thread(self._load_site_certificates)
+        context = self._site_tls.context if self._site_tls else None
+        await web.SockSite(self._site, listening, backlog=1024, ssl_context=context).start()
+
+    def _load_site_certificates(self) -> SiteTls | None:
+        tracking = self.config.tracking
+        if not tracking.certificate:
+            return None
+        folder = Path(tracking.certificates) if tracking.certificates else None
+        try:
+            return SiteTls(Path(tracking.certificate), Path(tracking.private_key), folder)
+        except (OSError, ssl.SSLError) as problem:
+            raise ConfigError(
+                f"tracking.certificate: {tracking.certificate} with {tracking.private_key} "
+                f"cannot be used: {problem}"
+            ) from None
 
     def _count(self, name: str) -> None:
         self.counts[name] += 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metrics.events import Event, Kind
+from metrics.events import Event, Hit, Kind
 from metrics.hits import Circumstances, Nature, Verdict
 from tracking import machines, platforms
 
 _KINDS = {Kind.OPENED: "open", Kind.CLICKED: "click"}
+_NATURES = frozenset(nature.label for nature in Nature)
+_MAY_BE_A_PERSON = frozenset({Nature.HUMAN, Nature.UNKNOWN})
 
 
 class Judge:
@@ -20,9 +22,23 @@ class Judge:
         verdicts = []
         for at, hit in enumerate(known):
             said = machines.classify(hit, known[:at] + known[at + 1 :])
+            seen = hits[at].hit
+            if seen is not None and seen.judged in _NATURES:
+                verdicts.append(_with_judgement(said, seen))
+                continue
             platform = platforms.read(hit.user_agent)
             verdicts.append(Verdict(Nature[said.kind.upper()], platform.system))
         return verdicts
+
+
+def _with_judgement(said: machines.Verdict, seen: Hit) -> Verdict:
+    """Take what the tracking host said of a hit, unless the hit's company says that it was a
+    machine.
+    """
+    nature = Nature[seen.judged.upper()]
+    if nature in _MAY_BE_A_PERSON and said.kind == "scanner":
+        nature = Nature.SCANNER
+    return Verdict(nature, seen.platform)
 
 
 def _hit(event: Event, around: Circumstances) -> machines.Hit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from importlib.metadata import PackageNotFoundError, version
 
 from metrics.prometheus import Sample, exposition
@@ -18,8 +18,16 @@ _STATES = ("waiting", "claimed", "held")
 class Measuring:
     """Gives the text exposition."""
 
-    def __init__(self, ledger: Ledger, hub: Hub, node: str, workers: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        hub: Hub,
+        node: str,
+        workers: int,
+        failing_hosts: Callable[[], Sized] = tuple,
+    ) -> None:
         """Take where numbers come from."""
+        self._failing_hosts = failing_hosts
         self._ledger = ledger
         self._hub = hub
         self._node = node
@@ -43,6 +51,9 @@ class Measuring:
         yield Sample("waypost_oldest_queued_seconds", (), max(age, 0.0))
         yield Sample("waypost_connections", ("submission",), _sum(peers.values(), "connections"))
         yield Sample("waypost_hits_lost_total", (), _count(peers.values(), "hits_unrecorded"))
+        withdrawn = _count(peers.values(), "hits_withdrawn")
+        yield Sample("waypost_hits_withdrawn_total", (), withdrawn)
+        yield Sample("waypost_tracking_hosts_failing", (), float(len(self._failing_hosts())))
         for result in _SUBMITTED:
             total = _count(peers.values(), f"submissions_{result}")
             yield Sample("waypost_submissions_total", (result,), total)

@@ -6,6 +6,7 @@ restrict. Answers are plain values; ids are numbers here and text at the API.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from relay.departure.settlement import cancelled_event
 from relay.dispatch.commands import QueueCommands
 from relay.dispatch.dispatcher import Dispatcher
 from relay.link.frames import Command
+from relay.mail.keyring import KeyRing
 from relay.message import Delivery
 from relay.process.gauges import Receiver
 from relay.spool.local import LocalSpool
@@ -25,7 +27,7 @@ Order = Callable[[Command], Awaitable[object]]
 
 
 def worker_commands(
-    spool: LocalSpool, dispatcher: Dispatcher, receiver: Receiver, node: str
+    spool: LocalSpool, dispatcher: Dispatcher, receiver: Receiver, keyring: KeyRing, node: str
 ) -> dict[str, Order]:
     """Give every command of a worker."""
     queue = QueueCommands(
@@ -45,6 +47,7 @@ def worker_commands(
         "queue.retry": _Change(queue.retry_now),
         "queue.cancel": _Change(queue.cancel),
         "queue.move": _Move(queue),
+        "keys.reload": _ReloadKeys(keyring),
     }
 
 
@@ -61,6 +64,15 @@ class _Status:
 
     async def __call__(self, _command: Command) -> object:
         return {"gauges": self._receiver.gauges(), "counters": self._receiver.counters()}
+
+
+class _ReloadKeys:
+    def __init__(self, keyring: KeyRing) -> None:
+        self._keyring = keyring
+
+    async def __call__(self, _command: Command) -> object:
+        await asyncio.to_thread(self._keyring.reload)
+        return self._keyring.current
 
 
 class _Destinations:

@@ -67,6 +67,7 @@ class Sending:
         departure = Departure(
             settings=lambda: settings.current,
             suppressed=self._suppressed,
+            untracked=self._untracked,
             signers=Signers(lambda domain, key: unseal_dkim(keyring, domain, key)),
             keyring=keyring,
             clock=now,
@@ -120,6 +121,12 @@ class Sending:
             campaign_hash(message.account, message.campaign) if message.campaign else 0,
             self._hash.of(delivery.recipient.decode("utf-8", "replace")),
         )
+
+    def _untracked(self, delivery: Delivery, message: Message) -> bool:
+        if not self._suppressions.any_untracked:
+            return False
+        recipient = self._hash.of(delivery.recipient.decode("utf-8", "replace"))
+        return self._suppressions.untracked(message.account, recipient)
 
     def _finished(
         self, delivery: Delivery, settlement: Settlement, outcome: Outcome | None

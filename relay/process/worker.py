@@ -101,7 +101,7 @@ async def serve_worker(
             index,
             lambda: {spool.incarnation: spool},
             receiver,
-            worker_commands(spool, dispatcher, receiver, config.node.name),
+            worker_commands(spool, dispatcher, receiver, keyring, config.node.name),
         )
         async with running(
             recorder.follow,
@@ -111,6 +111,7 @@ async def serve_worker(
             receiver.watch_queue,
         ):
             await doors.open(sockets)
+            child.reload = doors.reload
             _settle_memory()
             child.ready()
             await child.stopping.wait()

@@ -22,7 +22,9 @@ from relay.clock import Clock
 from relay.mail.keyring import KeyRing
 from relay.settings import Blocks, SendingDomain
 from relay.web.clients import ClientAddress
+from relay.web.discreet import Privacy, sum_only, without_address
 from tracking import tokens
+from tracking.urls import BadDestinationError, destination
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -56,6 +58,10 @@ class Recorder(Protocol):
 
     def hit(self, event: bytes) -> None:
         """Record a hit soon; it may be lost with one group commit."""
+        ...
+
+    def may_track(self, account: int, delivery: int) -> bool:
+        """Say whether the recipient of a delivery still lets this account track them."""
         ...
 
     async def unsubscribe(self, event: Event) -> None:
@@ -102,13 +108,17 @@ class TrackingHost:
         token = self._read(request, tokens.Kind.CLICK)
         if token is None:
             return _not_found()
-        url = token.destination.decode("ascii")
+        try:
+            url, location = destination(token.destination)
+        except BadDestinationError:
+            return _not_found()
         if self._blocked(token, url):
             return web.Response(
                 status=410, headers=_PAGE_HEADERS, text=_page("This link has been switched off.")
             )
         self._hit(request, Kind.CLICKED, token, url)
-        return web.Response(status=302, headers=_CLICK_HEADERS | {"Location": url})
+        headers = _CLICK_HEADERS | {"Location": location.decode("ascii")}
+        return web.Response(status=302, headers=headers)
 
     async def pixel(self, request: web.Request) -> web.Response:
         """Serve the picture; only a valid token is recorded."""
@@ -176,33 +186,38 @@ class TrackingHost:
         return url in blocks.destinations or f"host:{_host_of(url)}" in blocks.destinations
 
     def _hit(self, request: web.Request, kind: Kind, token: tokens.Token, url: str) -> None:
-        domain = self._domain(token.identity.domain)
-        privacy = domain.privacy if domain else "full"
+        identity = token.identity
+        if not self._recorder.may_track(identity.account, identity.delivery):
+            return
         headers = request.headers
-        full = privacy == "full"
-        hit = Hit(
-            method=request.method,
-            user_agent=headers.get("User-Agent", "")[:_MAX_USER_AGENT] if full else "",
-            address=self._clients.of(request) if full else "",
-            purpose=(
-                headers.get("Sec-Purpose") or headers.get("Purpose") or headers.get("X-Moz") or ""
-            )[:64],
-            link=token.link,
-            url=url,
+        event = Event(
+            kind=kind,
+            at=self._clock(),
+            delivery=identity.delivery,
+            account=identity.account,
+            sending_domain_id=identity.domain,
+            campaign_hash=identity.campaign,
+            hit=Hit(
+                method=request.method,
+                user_agent=headers.get("User-Agent", "")[:_MAX_USER_AGENT],
+                address=self._clients.of(request),
+                purpose=(
+                    headers.get("Sec-Purpose")
+                    or headers.get("Purpose")
+                    or headers.get("X-Moz")
+                    or ""
+                )[:64],
+                link=token.link,
+                url=url,
+            ),
         )
-        self._recorder.hit(
-            _encode(
-                Event(
-                    kind=kind,
-                    at=self._clock(),
-                    delivery=token.identity.delivery,
-                    account=token.identity.account,
-                    sending_domain_id=token.identity.domain,
-                    campaign_hash=token.identity.campaign,
-                    hit=hit,
-                )
-            )
-        )
+        domain = self._domain(identity.domain)
+        privacy = domain.privacy if domain else Privacy.FULL
+        if privacy == Privacy.AGGREGATE:
+            event = sum_only(event)
+        elif privacy == Privacy.NOADDRESS:
+            event = without_address(event)
+        self._recorder.hit(_encode(event))
 
 
 def _host_of(url: str) -> str:

@@ -8,6 +8,7 @@ does not exist.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -103,6 +104,7 @@ class Domains:
         self._changes = changes
         self._keys = keys
         self._node = node
+        self.host_set: Callable[[], None] | None = None  # told when a tracking host must be checked
 
     @route("GET", "/domains", scope=Scope.READ)
     async def list_(self, caller: Caller, query: DomainQuery) -> Page[DomainEntry]:
@@ -160,6 +162,9 @@ class Domains:
             }
             if given.get("return_path"):
                 given["return_path"] = domain_name(given["return_path"], "return_path")
+            if given.get("tracking_url", before.tracking_url) != before.tracking_url:
+                # Never a link to a host nobody has reached: untracked until it was checked.
+                given["tracking_ok"] = not given["tracking_url"] or self.host_set is None
             if given:
                 statement = update(domains).where(domains.c.id == before.id).values(given)
                 change.connection.execute(statement)
@@ -169,7 +174,10 @@ class Domains:
             )
             return entry
 
-        return await self._changes.make(caller, work)
+        changed = await self._changes.make(caller, work)
+        if not changed.tracking_ok and self.host_set is not None:
+            self.host_set()
+        return changed
 
     @route("DELETE", "/domains/{domain}", scope=Scope.WRITE)
     async def remove(self, caller: Caller, domain: str) -> None:

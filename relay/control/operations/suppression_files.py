@@ -183,8 +183,8 @@ def _lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _wanted(account: int, query: ImportQuery, cells: dict[str, str]) -> Suppress:
     scope = cells.get("scope") or query.scope
-    if scope not in ("account", "domain", "campaign"):
-        raise InvalidError(f"the scope {scope!r} is none of account, domain, campaign")
+    if scope not in ("account", "domain", "campaign", "tracking"):
+        raise InvalidError(f"the scope {scope!r} is none of account, domain, campaign, tracking")
     reason = cells.get("reason") or query.reason
     if reason not in get_args(Reason):
         raise InvalidError(f"the reason {reason!r} is none of {', '.join(get_args(Reason))}")

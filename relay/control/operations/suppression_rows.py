@@ -21,7 +21,13 @@ from relay.ledger.settings_tables import suppressions
 from relay.mail.keyring import KeyRing
 from relay.mail.mac import mac
 from relay.notices import Notice
-from relay.suppressions import entry_in_account, entry_in_campaign, entry_in_domain
+from relay.suppressions import (
+    NO_TRACKING,
+    entry_in_account,
+    entry_in_campaign,
+    entry_in_domain,
+    entry_untracked,
+)
 from tracking.tokens import campaign_hash
 
 _LABEL = "suppression"  # as in relay.suppressions: the first 64 bits are the number used there
@@ -41,7 +47,7 @@ class SuppressionEntry(Entry, frozen=True):
 
     id: int
     account: int
-    scope: str  # account, domain, campaign
+    scope: str  # account, domain, campaign; tracking: mail goes on, untracked
     within: str  # the domain's or the campaign's name
     recipient: str  # "" once the address was erased
     reason: str
@@ -128,13 +134,20 @@ def put(change: Change, keys: SuppressionKeys, wanted: Suppress) -> int | None:
 
 def _notice(wanted: Suppress, key: str, at: int) -> Notice:
     entry = table_entry(wanted.account, wanted.scope, wanted.within, key)
-    return Notice(entry, wanted.reason, at)
+    return Notice(entry, table_reason(wanted.scope, wanted.reason), at)
 
 
 def notice_of(row: Row[Any], reason: str, at: int) -> Notice:
     """Give what other processes are told of a row: why it is in force now, "" if it is no more."""
     entry = table_entry(row.account, row.scope, row.within, row.recipient_key)
-    return Notice(entry, reason, at)
+    return Notice(entry, table_reason(row.scope, reason), at)
+
+
+def table_reason(scope: str, reason: str) -> str:
+    """Give the reason as workers know it: in the scope "tracking" mail goes on untracked, whoever
+    asked for it; "" (no more in force) stays.
+    """
+    return NO_TRACKING if reason and scope == "tracking" else reason
 
 
 def table_entry(account: int, scope: str, within: str, recipient_key: str) -> int:
@@ -144,6 +157,8 @@ def table_entry(account: int, scope: str, within: str, recipient_key: str) -> in
         return entry_in_account(account, recipient)
     if scope == "domain":
         return entry_in_domain(account, within, recipient)
+    if scope == "tracking":
+        return entry_untracked(account, recipient)
     return entry_in_campaign(campaign_hash(account, within), recipient)
 
 

@@ -1,9 +1,11 @@
 """Suppressions: addresses that an account does not send to, and what made each of them.
 
-Guarantees: an entry's scope is the account, one sending domain or one campaign; an address is in a
-scope once; every entry names its reason and, if a fact made it, the event. Addresses are compared
-in lower case with the domain in A-labels. Workers follow within a second (DESIGN section 2). Bulk
-import and export are in `suppression_files.py`, what facts suppress in `suppression_facts.py`.
+Guarantees: an entry's scope is the account, one sending domain or one campaign, or "tracking" (the
+recipient withdrew from being tracked: mail goes on, untracked, and hits are not recorded); an
+address is in a scope once; every entry names its reason and, if a fact made it, the event.
+Addresses are compared in lower case with the domain in A-labels. Workers follow within a second
+(DESIGN section 2). Bulk import and export are in `suppression_files.py`, what facts suppress in
+`suppression_facts.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from relay.errors import ConflictError, InvalidError, NotFoundError
 from relay.ledger.settings_tables import suppressions
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-SuppressionScope = Literal["account", "domain", "campaign"]
+SuppressionScope = Literal["account", "domain", "campaign", "tracking"]
 Reason = Literal["manual", "hard-bounce", "soft-bounces", "complaint", "unsubscribe", "import"]
 
 
@@ -172,9 +174,9 @@ class Suppressions:
 
 def regular_within(scope: str, typed: str) -> str:
     """Give what a scope is about in its regular form; raises InvalidError."""
-    if scope == "account":
+    if scope in ("account", "tracking"):
         if typed:
-            raise InvalidError('the scope "account" is about nothing within it', field="within")
+            raise InvalidError(f'the scope "{scope}" is about nothing within it', field="within")
         return ""
     if not typed:
         raise InvalidError(f"say which {scope}", field="within")

@@ -32,6 +32,10 @@ class Recorder:
 
     hits: list[Event] = field(default_factory=list)
     unsubscribed: list[Event] = field(default_factory=list)
+    withdrew: set[int] = field(default_factory=set)
+
+    def may_track(self, account: int, delivery: int) -> bool:
+        return delivery not in self.withdrew
 
     def hit(self, event: bytes) -> None:
         self.hits.append(msgspec.msgpack.decode(event, type=Event))
@@ -234,12 +238,68 @@ async def test_a_wrong_form_is_a_clear_error(site: Site) -> None:
     assert site.recorder.unsubscribed == []
 
 
-async def test_privacy_keeps_address_and_program_out(site: Site) -> None:
+GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@pytest.mark.parametrize(
+    ("agent", "judged", "platform"), [(GMAIL, "proxy", None), (PERSON, "human", "Linux")]
+)
+async def test_privacy_keeps_address_and_program_out_and_the_judgement_in(
+    site: Site, agent: str, judged: str, platform: str | None
+) -> None:
     site.privacy = "noaddress"
-    await site.ask("GET", click("https://shop.test/"), headers={"User-Agent": "secret"})
+    await site.ask("GET", click("https://shop.test/"), headers={"User-Agent": agent})
     (event,) = site.recorder.hits
     assert event.hit is not None
-    assert (event.hit.user_agent, event.hit.address) == ("", "")
+    assert (event.hit.user_agent, event.hit.address, event.hit.judged) == ("", "", judged)
+    assert platform is None or event.hit.platform == platform
+    assert event.delivery == 77
+
+
+async def test_where_only_sums_are_kept_nothing_leads_to_a_recipient(site: Site) -> None:
+    site.privacy = "aggregate"
+    await site.ask("GET", click("https://shop.test/"), headers={"User-Agent": PERSON})
+    (event,) = site.recorder.hits
+    assert event.hit is not None
+    assert (event.delivery, event.account, event.sending_domain_id) == (0, 1, 7)
+    assert event.campaign_hash == 99
+    assert event.at % 900_000_000 == 0
+    assert (event.hit.user_agent, event.hit.address, event.hit.judged) == ("", "", "human")
+
+
+async def test_who_withdrew_lands_on_the_destination_and_leaves_no_trace(site: Site) -> None:
+    site.recorder.withdrew.add(77)
+    status, headers, _ = await site.ask("GET", click("https://shop.test/"))
+    assert (status, headers["Location"]) == (302, "https://shop.test/")
+    await site.ask("GET", "/o/" + MINT.token(tokens.Kind.OPEN, WHO) + ".gif")
+    assert site.recorder.hits == []
+
+
+@pytest.mark.parametrize(
+    ("field_", "location"),
+    [
+        (
+            "https://b\xfccher.test/\xe4?q=\xf6".encode(),
+            "https://xn--bcher-kva.test/%C3%A4?q=%C3%B6",
+        ),
+        (b"\x01" + "https://shop.test/?q=\xf6".encode(), "https://shop.test/?q=%F6"),
+    ],
+)
+async def test_other_urls_become_what_a_browser_would_send(
+    site: Site, field_: bytes, location: str
+) -> None:
+    path = "/c/" + MINT.token(tokens.Kind.CLICK, WHO, destination=field_)
+    status, headers, _ = await site.ask("GET", path)
+    assert (status, headers["Location"]) == (302, location)
+
+
+@pytest.mark.parametrize("field_", [b"", b"javascript:alert(1)", b"\x3fhttps://a.test/", b"\xff"])
+async def test_a_signed_destination_that_is_no_web_address_is_404(
+    site: Site, field_: bytes
+) -> None:
+    path = "/c/" + MINT.token(tokens.Kind.CLICK, WHO, destination=field_)
+    assert (await site.ask("GET", path))[0] == 404
 
 
 async def test_robots_are_kept_away(site: Site) -> None:
