@@ -252,6 +252,28 @@ async def test_many_slow_destinations_leave_lanes_to_quick_ones(
         assert office.dispatcher.status()["lanes"] <= 10
 
 
+async def test_idle_lanes_give_way(spool: LocalSpool, clock: WallClock) -> None:
+    options = DispatchOptions(tick=0.01, lingering=1000, lanes=2, unproven=1.0)
+    async with running(spool, clock, options=options) as office:
+        for n in range(10):
+            await send(office, f"d{n}.test")
+            await office.count(n + 1)
+        assert office.dispatcher.status()["lanes"] <= 2
+
+
+async def test_room_knows_the_destination(spool: LocalSpool, clock: WallClock) -> None:
+    options = DispatchOptions(tick=0.01, lingering=0.02, share=5, window=20)
+    async with running(spool, clock, options=options) as office:
+        office.gate("slow.test")
+        while office.dispatcher.room(1, "slow.test"):
+            await send(office, "slow.test")
+        assert office.dispatcher.status()["claimed"] == 5
+        assert office.dispatcher.room(1)
+        assert office.dispatcher.room(1, "quick.test")
+        await office.dispatcher.stop(0)
+        assert not office.dispatcher.room(1, "quick.test")
+
+
 async def test_accounts_and_campaigns_take_turns(spool: LocalSpool, clock: WallClock) -> None:
     for n in range(200):
         await put(spool, "a.test", state=State.WAITING, account=1 + (n > 195))
