@@ -20,12 +20,12 @@ bad-host, own-host, list-unsubscribe, excluded-by-VENDOR, too-long, query-charse
 template, select, frameset; or its part's.
 """
 
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import msgspec
 
 from relay.mail.mime import Part, Tree, walk
+from tracking.fields import encoding_field, unsubscribe_urls
 from tracking.parts import Html, candidates, open_part
 from tracking.splice import CLICK, PIXEL, REMOVE, Edit, Hole, holes, lines_fit
 from tracking.text import TextLink, text_links
@@ -333,31 +333,9 @@ def _without_references(value: bytes) -> bytes | None:
     return plain if len(value) - len(plain) == 4 * value.count(b"&") else None
 
 
-def encoding_field(part: Part) -> tuple[int, int]:
-    """Give the range of the part's Content-Transfer-Encoding field, or the place for one."""
-    found = part.header.all(b"content-transfer-encoding")
-    if found:
-        return found[0].start, found[0].end
-    end = part.header.fields[-1].end if part.header.fields else part.start
-    return end, end
-
-
 def _is_click(url: str) -> bool:
     """Say whether the path of a URL on a tracking host is one of a click."""
     return "/c/" in url
-
-
-def unsubscribe_urls(root: Part) -> frozenset[str]:
-    """Give the web addresses of the message's List-Unsubscribe fields (RFC 2369)."""
-    return frozenset(_unsubscribe(root))
-
-
-def _unsubscribe(root: Part) -> Iterable[str]:
-    for each in root.header.all(b"list-unsubscribe"):
-        for piece in each.text[:8192].split(b"<")[1:]:
-            text, closed, _ = piece.partition(b">")
-            if closed:
-                yield text.strip().decode("utf-8", "surrogateescape")
 
 
 __all__ = ["Budget", "Decision", "PartEdit", "Plan", "Switches", "compile_plan"]
