@@ -8,11 +8,9 @@ everything on disk and gives the lock back; what was claimed then waits as after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 from relay.clock import Clock, now
 from relay.errors import SpoolFullError, StorageError
@@ -21,6 +19,7 @@ from relay.message import Delivery, Disposition, Message, Settlement, State
 from relay.spool import compaction, edits, queries, record, recovery
 from relay.spool.cache import ContentCache
 from relay.spool.contents import Contents
+from relay.spool.desk import Desk, Totals
 from relay.spool.files import DiskFiles, Files
 from relay.spool.group import encode
 from relay.spool.handover import Handover
@@ -30,9 +29,6 @@ from relay.spool.protocol import (
     Batch,
     Due,
     IllegalMoveError,
-    QueueKey,
-    Selection,
-    Waiting,
 )
 from relay.spool.recent import RecentBatches
 from relay.spool.segments import Segments
@@ -83,14 +79,6 @@ def open_spool(
     return LocalSpool(path, incarnation, ids, writer, lock)
 
 
-class Totals(NamedTuple):
-    """Deliveries in a spool, by state."""
-
-    waiting: int
-    claimed: int
-    held: int
-
-
 class LocalSpool:
     """See `protocol.Spool`. All methods belong to the event loop's thread, once started."""
 
@@ -111,6 +99,12 @@ class LocalSpool:
         self._hand = Handover(writer, writer.options.soon_delay)
         self._contents = Contents(path / "segments", writer, self._hand.read)
         self._claimed: dict[int, Delivery] = {}
+        desk = Desk(self._hand, writer.index, self._claimed)
+        self.destinations = desk.destinations
+        self.queues = desk.queues
+        self.waiting = desk.waiting
+        self.change = desk.change
+        self.pause = desk.pause
         self._pending_octets = 0
         self._recent = RecentBatches(writer.index.seq, _RECENT_BYTES)
 
@@ -328,64 +322,6 @@ class LocalSpool:
         """Tell whether nothing is left: no mail and no facts for the ledger."""
         left = await self._hand.read(queries.left)
         return not left and not self._claimed
-
-    # -- an operator's questions and commands ----------------------------------------------
-
-    async def destinations(self) -> list[Waiting]:
-        """List destinations with what waits for them."""
-        claimed: dict[str, int] = {}
-        for delivery in self._claimed.values():
-            claimed[delivery.destination] = claimed.get(delivery.destination, 0) + 1
-        found: list[Waiting] = []
-        last: str | None = ""
-        while last is not None:
-            page = await self._hand.read(partial(queries.destinations, after=last))
-            found += [w._replace(claimed=claimed.pop(w.destination, 0)) for w in page]
-            last = page[-1].destination if len(page) == queries.DESTINATIONS else None
-        found = [w for w in found if w.waiting or w.held or w.claimed]
-        return found + [Waiting(name, 0, count, 0, 0, 0) for name, count in claimed.items()]
-
-    async def queues(self, selection: Selection, limit: int) -> list[tuple[QueueKey, Waiting]]:
-        """List the queues of a selection with what waits in each."""
-        return await self._hand.read(lambda db: queries.queues(db, selection, limit))
-
-    async def waiting(self, selection: Selection, limit: int, after: int = 0) -> list[Delivery]:
-        """List waiting and held deliveries of a selection with ids above `after`, by id."""
-        return await self._hand.read(lambda db: queries.waiting(db, selection, limit, after))
-
-    async def change(
-        self,
-        selection: Selection,
-        change: edits.Change,
-        destination: str | None = None,
-    ) -> int:
-        """Settle waiting and held deliveries as `change` says; gives the number."""
-        if selection.message is not None or selection.delivery is not None:
-            return int(
-                await self._hand.write(
-                    lambda group: edits.change_message(group, selection, change, destination)
-                )
-            )
-        cursor: tuple[int, int, int, int] | None = (0, 0, 0, 0)
-        total = 0
-        while cursor is not None:
-            step = partial(
-                edits.step,
-                selection=selection,
-                cursor=cursor,
-                wanted=change,
-                destination=destination,
-            )
-            count, cursor = await self._hand.write(step)
-            total += count
-        return total
-
-    async def pause(self, paused: Callable[[QueueKey], bool]) -> None:
-        """Say which queues `due` passes over from now on, present and future ones."""
-        self._index.paused = paused
-        last: int | None = 0
-        while last is not None:
-            last = await self._hand.write(partial(edits.pause, after=last))
 
     # -- between the threads ---------------------------------------------------------------
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from relay.clock import SECOND
-from relay.dispatch.commands import QueueCommands
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dispatch.lanes import Take
 from relay.dispatch.limits import DispatchOptions, Feedback, Limits
@@ -20,61 +17,8 @@ from relay.shared_table import SharedTable
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import DamagedContentError, Selection
-from tests.harness.spooled import START, WallClock, done, message_to, put, retry
-
-QUICKLY = DispatchOptions(tick=0.01, lingering=0.02)
-
-
-class Office:
-    """Lanes that write down what they get and settle it as told."""
-
-    def __init__(self, spool: LocalSpool) -> None:
-        self.spool = spool
-        self.dispatcher: Dispatcher
-        self.sent: list[Delivery] = []
-        self.open = Counter[str]()
-        self.most = Counter[str]()
-        self.gates: dict[str, asyncio.Event] = {}
-        self.verdict: Callable[[Delivery], tuple[Settlement, Feedback]] = lambda d: (
-            done(d),
-            Feedback.GOOD,
-        )
-        self._changed = asyncio.Event()
-
-    def gate(self, destination: str) -> asyncio.Event:
-        """Make a destination wait until the event is set."""
-        return self.gates.setdefault(destination, asyncio.Event())
-
-    async def lane(self, destination: str, take: Take) -> None:
-        self.open[destination] += 1
-        self.most[destination] = max(self.most[destination], self.open[destination])
-        try:
-            while (delivery := await take()) is not None:
-                if destination in self.gates:
-                    self._changed.set()
-                    await self.gates[destination].wait()
-                await self.spool.load(delivery.message)
-                settlement, feedback = self.verdict(delivery)
-                self.sent.append(delivery)
-                self.spool.settle_soon(settlement)
-                self.dispatcher.finished(delivery, settlement, feedback)
-                self._changed.set()
-        finally:
-            self.open[destination] -= 1
-            self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something that lanes bring about."""
-        async with asyncio.timeout(20):
-            while not condition():
-                self._changed.clear()
-                waiting = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait((waiting,), timeout=0.05)
-                waiting.cancel()
-
-    async def count(self, number: int) -> None:
-        """Wait until so many deliveries were sent."""
-        await self.until(lambda: len(self.sent) >= number)
+from tests.harness.lanes import QUICKLY, running, send
+from tests.harness.spooled import WallClock, done, message_to, put, retry
 
 
 @pytest.fixture
@@ -86,45 +30,6 @@ def clock() -> WallClock:
 async def spool(tmp_path: Path, clock: WallClock) -> AsyncIterator[LocalSpool]:
     async with open_spool(tmp_path / "1", 1, SpoolOptions(disk_reserve=0), clock=clock) as found:
         yield found
-
-
-@asynccontextmanager
-async def running(
-    spool: LocalSpool,
-    clock: WallClock,
-    *,
-    options: DispatchOptions = QUICKLY,
-    limits: Limits | None = None,
-    tally: SharedTable | None = None,
-) -> AsyncIterator[Office]:
-    office = Office(spool)
-    office.dispatcher = Dispatcher(
-        spool,
-        office.lane,
-        clock=clock,
-        options=options,
-        limits=lambda _: limits or Limits(),
-        tally=tally,
-    )
-    task = asyncio.ensure_future(office.dispatcher.run())
-    try:
-        yield office
-    finally:
-        for gate in office.gates.values():
-            gate.set()
-        await office.dispatcher.stop(5)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def send(office: Office, *destinations: str, **words: int | str) -> list[Delivery]:
-    """Do what acceptance does."""
-    state = State.CLAIMED if office.dispatcher.room(len(destinations)) else State.WAITING
-    message, deliveries = message_to(office.spool, *destinations, state=state, **words)  # type: ignore[arg-type]
-    await office.spool.accept(message, b"x", deliveries, [])
-    if state is State.CLAIMED:
-        office.dispatcher.offer(message, deliveries)
-    return deliveries
 
 
 # -- the way through ---------------------------------------------------------------------------
@@ -460,102 +365,3 @@ async def test_what_is_broken_off_is_put_off_as_ambiguous(
         await spool.record([])
         (found,) = await spool.waiting(Selection(), 9)
         assert (found.ambiguous, found.last_reply) == (True, "broken off")
-
-
-# -- an operator's hand ------------------------------------------------------------------------
-
-
-def commands(office: Office, clock: WallClock) -> QueueCommands:
-    return QueueCommands(
-        spool=office.spool,
-        dispatcher=office.dispatcher,
-        clock=clock,
-        cancelled=lambda d: b"cancelled %d" % d.id,
-    )
-
-
-async def test_pause_reaches_what_is_ready_and_what_comes(
-    spool: LocalSpool, clock: WallClock
-) -> None:
-    async with running(spool, clock, limits=Limits(initial=1, concurrency=1)) as office:
-        gate = office.gate("a.test")
-        for n in range(10):
-            await send(office, "a.test", campaign=f"c{n % 2}")
-        await office.until(lambda: office.open["a.test"] == 1)
-        await office.dispatcher.pause(lambda key: key.campaign == "c1")
-        gate.set()
-        await office.count(5)
-        await send(office, "a.test", campaign="c1")
-        await spool.record([])
-        await spool.record([])
-        assert {d.campaign for d in office.sent} == {"c0"}
-        await office.dispatcher.pause(lambda key: False)
-        await office.count(11)
-
-
-async def test_hold_and_release_do_not_age_mail(spool: LocalSpool, clock: WallClock) -> None:
-    async with running(spool, clock) as office:
-        queue = commands(office, clock)
-        later = START + 100 * SECOND
-        await put(spool, "a.test", state=State.WAITING, not_before=later)
-        assert await queue.hold(Selection(destination="a.test")) == 1
-        assert await queue.hold(Selection(destination="a.test")) == 0
-        clock.forward(1000)
-        assert (await queue.destinations())[0].held == 1
-        assert await queue.release(Selection()) == 1
-        await office.count(1)
-        assert office.sent[0].starts_at == later + 1000 * SECOND
-
-
-async def test_retry_now_makes_mail_due(spool: LocalSpool, clock: WallClock) -> None:
-    async with running(spool, clock) as office:
-        await put(spool, "a.test", "b.test", state=State.WAITING, not_before=START + 9**9)
-        assert await commands(office, clock).retry_now(Selection(destination="a.test")) == 1
-        await office.count(1)
-        assert office.sent[0].destination == "a.test"
-
-
-async def test_cancel_ends_mail_with_its_event_wherever_it_waits(
-    spool: LocalSpool, clock: WallClock
-) -> None:
-    async with running(spool, clock, limits=Limits(initial=1, concurrency=1)) as office:
-        queue = commands(office, clock)
-        office.gate("a.test")
-        for _ in range(5):
-            await send(office, "a.test", campaign="wrong")
-        await put(spool, "b.test", state=State.WAITING, campaign="wrong", not_before=9**18)
-        await put(spool, "b.test", state=State.WAITING, campaign="right", not_before=9**18)
-        await office.until(lambda: office.open["a.test"] == 1)
-        assert await queue.cancel(Selection(campaign="wrong")) == 5  # one is on the wire
-        events = [e for b in await spool.batches(0, 999) for e in b.events]
-        assert sum(e.startswith(b"cancelled") for e in events) == 5
-        (left,) = await queue.waiting(Selection())
-        assert left.campaign == "right"
-
-
-async def test_move_sends_mail_another_way(spool: LocalSpool, clock: WallClock) -> None:
-    async with running(spool, clock) as office:
-        (moved,) = await put(spool, "a.test", state=State.WAITING, not_before=9**18)
-        queue = commands(office, clock)
-        assert await queue.move(Selection(destination="a.test"), "smarthost") == 1
-        message, (found,) = await queue.show(moved.message)
-        assert (message.id, found.destination) == (moved.message, "smarthost")
-        ((key, waiting),) = await queue.queues(Selection())
-        assert (key.destination, waiting.waiting) == ("smarthost", 1)
-        await queue.retry_now(Selection())
-        await office.count(1)
-        assert (office.sent[0].destination, office.sent[0].recipient_domain) == (
-            "smarthost",
-            "a.test",
-        )
-
-
-async def test_commands_work_in_steps_on_any_number(spool: LocalSpool, clock: WallClock) -> None:
-    for _ in range(25):
-        await put(spool, *["a.test"] * 50, state=State.WAITING, not_before=9**18)
-    async with running(spool, clock) as office:
-        queue = commands(office, clock)
-        assert await queue.hold(Selection()) == 1250
-        assert await queue.release(Selection(destination="a.test")) == 1250
-        assert await queue.cancel(Selection(account=1)) == 1250
-        assert await queue.destinations() == []

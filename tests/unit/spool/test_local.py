@@ -66,6 +66,18 @@ async def test_it_is_read_from_disk_after_a_restart(tmp_path: Path, clock: WallC
         assert (await spool.load(waiting[0].message))[1] == b"two"
 
 
+async def test_what_was_claimed_when_a_process_died_can_be_held(
+    tmp_path: Path, clock: WallClock
+) -> None:
+    async with opened(tmp_path, clock) as spool:
+        await put(spool, "inbox.test")
+    holding = SpoolOptions(disk_reserve=0, hold_ambiguous=True)
+    async with opened(tmp_path, clock, holding) as spool:
+        (found,) = await spool.waiting(Selection(), 9)
+        assert (found.state, found.ambiguous) == (State.HELD, True)
+        assert spool.totals == (0, 0, 1)
+
+
 async def test_a_message_leaves_with_its_last_delivery(spool: LocalSpool) -> None:
     one, two = await put(spool, "inbox.test", "mail.test")
     await spool.settle([done(one)])
