@@ -11,6 +11,7 @@ token's ids alone.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ class Folder:
     ) -> None:
         """Take an open ledger and whoever judges hits (without one every hit is unknown)."""
         self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
         self._ledger = ledger
         self._classifier = classifier or Unjudged()
         self._mailings = Mailings()
@@ -70,10 +72,11 @@ class Folder:
 
         Raises StorageError when the database failed; then nothing was folded.
         """
-        folded = await self._ledger.write(
-            lambda connection: self._fold(connection, spool_incarnation, batches)
-        )
-        self._mailings.committed()
+        async with self._one_at_a_time:  # what is cached belongs to the transaction that made it
+            folded = await self._ledger.write(
+                lambda connection: self._fold(connection, spool_incarnation, batches)
+            )
+            self._mailings.committed()
         if folded.events:
             for listener in self.listeners:
                 listener(folded)

@@ -15,6 +15,7 @@ from metrics.events import Event, Kind, encode
 from metrics.intervals import DAY
 from metrics.questions import Question
 from relay.clock import SECOND
+from relay.errors import StorageError
 from relay.ids import lowest_at
 from relay.ledger.answers import AnswerRow, answer
 from relay.ledger.engine import Ledger, open_ledger
@@ -326,3 +327,24 @@ async def test_two_nodes_fold_the_same_deliveries_at_once(bench: Bench) -> None:
     second = Folder(bench.ledger, BurstRule())
     await asyncio.gather(send(bench.folder, "a", own), send(second, "b", others))
     assert await check_sums(bench.ledger) == []
+
+
+async def test_a_fold_that_failed_leaves_no_trace(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is stored or remembered: the mailing it made is made again by the next."""
+
+    def fail(*_: object) -> None:
+        raise StorageError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("relay.ledger.fold.post", fail)
+        with pytest.raises(StorageError):
+            await bench.folder.fold("s", batches([accepted(1, campaign="lost")]))
+    assert await bench.folder.mark("s") == 0
+    await bench.folder.fold("t", batches([accepted(2, campaign="other")]))
+    await bench.folder.fold("s", batches([accepted(1, campaign="lost")]))
+    assert await bench.by("campaign", "accepted") == {
+        "lost": {"accepted": 1},
+        "other": {"accepted": 1},
+    }
