@@ -93,7 +93,7 @@ async def test_the_whole_sweep(tmp_path: Path) -> None:
 
 async def test_control_an_early_250_is_noticed(tmp_path: Path) -> None:
     async with CrashStage(tmp_path / "run", broken="ack-early") as stage:
-        verdict = await sweep(stage, SHORT, seconds=8)
+        verdict = await sweep(stage, SHORT, seconds=4)
     assert verdict.findings.lost
 
 
@@ -113,7 +113,7 @@ async def test_kills_while_recovering_converge(tmp_path: Path, broken: str, lose
     async with CrashStage(tmp_path / "run", broken=broken) as stage:
         await stage.drive(mails("m", 40, seed=6, mix=mix))
         await strike_at_start(stage, 5)
-        verdict = await stage.verdict(duplicates=IN_FLIGHT * 5, seconds=8 if loses else 60)
+        verdict = await stage.verdict(duplicates=IN_FLIGHT * 5, seconds=4 if loses else 60)
     assert bool(verdict.findings.lost) is loses
     if not loses:
         assert verdict.broken == []

@@ -18,7 +18,7 @@ from tests.harness.crash_stage import UNTRACKED, CrashStage
 from tests.harness.mails import Mix, mails
 
 pytestmark = pytest.mark.timeout(240)
-KILLS = 3
+KILLS = 2
 MIX = Mix(sending_domain=UNTRACKED, html=False)
 
 
@@ -56,7 +56,7 @@ async def one_by_one(path: Path, *, before: bool, broken: str = "") -> tuple[Cra
         for number in range(KILLS):
             await stage.drive(mails(f"k{number}x", 1, seed=number, mix=MIX), connections=1)
             await stage.arrived()
-        verdict = await stage.verdict(duplicates=KILLS, seconds=8 if broken else 60)
+        verdict = await stage.verdict(duplicates=KILLS, seconds=4 if broken else 60)
     if not broken:
         assert verdict.broken == []
     arrivals = [got.recipients[0] for got in stage.sink.got]

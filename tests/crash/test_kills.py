@@ -50,6 +50,6 @@ async def test_fifty_seeds(tmp_path: Path, seed: int) -> None:
 
 async def test_control_forgetting_what_was_claimed_is_noticed(tmp_path: Path) -> None:
     strikes = plan(1, ("worker-0", "worker-1"), messages=200, strikes=4)
-    scene = Scene(messages=200, strikes=strikes, broken="forget-claimed", seconds=8)
+    scene = Scene(messages=200, strikes=strikes, broken="forget-claimed", seconds=4)
     outcome = await crash_run(tmp_path / "run", scene)
     assert outcome.verdict.findings.lost
