@@ -2,52 +2,31 @@
 
 Concurrency rises slowly with success (by one for every round of all lanes) and is halved by a
 throttling reply, which also pauses the destination, longer each time; a success shortens the next
-pause again. The share of the window grows as the destination proves quick. With a tally the limits
-hold for all workers together, but for one lane that every worker may have.
+pause again. The share of the window grows as the destination proves quick. Destinations whose mail
+ends at the same hosts share the bounds of their group (`groups.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
 
 from relay.dispatch.fair import FairQueue
+from relay.dispatch.groups import Group, Tally
 from relay.dispatch.limits import DispatchOptions, Feedback, Limits
 from relay.message import Delivery
 
 _QUICK = 5.0  # seconds from start to end of an attempt below which a destination is quick
-_BURST = 0.25  # seconds' worth of deliveries that may start at once under a rate
-
-
-class Tally(Protocol):
-    """Counts shared by the workers: `sum` is over all of them, `add` and `sub` are our part."""
-
-    def add(self, key: bytes, amount: int = 1, *, lifetime: float = 0.0) -> None:
-        """Add; with a lifetime the count is forgotten that many seconds later."""
-        ...
-
-    def sub(self, key: bytes, amount: int = 1) -> None:
-        """Take away."""
-        ...
-
-    def sum(self, key: bytes) -> int:
-        """Give the number now."""
-        ...
 
 
 class Destination:
     """One destination; times are seconds of the loop's clock."""
 
     __slots__ = (
-        "_lanes_key",
         "_options",
         "_pause",
-        "_rate_key",
-        "_tally",
-        "_tokens",
-        "_tokens_at",
         "allowed",
+        "group",
         "lanes",
         "limits",
         "name",
@@ -69,11 +48,10 @@ class Destination:
         options: DispatchOptions,
         now: float,
         tally: Tally | None = None,
+        group: Group | None = None,
     ) -> None:
-        """Start with the initial concurrency."""
-        self._tally = tally
-        self._lanes_key = b"lanes:" + name.encode()
-        self._rate_key = b"rate:" + name.encode()
+        """Start with the initial concurrency; without a group it is one of its own."""
+        self.group = group or Group(name, now, tally)
         self.name = name
         self.limits = limits
         self._options = options
@@ -84,8 +62,6 @@ class Destination:
         self.allowed = float(max(min(limits.initial, limits.concurrency), 1))
         self.paused_until = 0.0
         self._pause = options.pause_first
-        self._tokens = 1.0
-        self._tokens_at = now
         self.quick = False
         self.slowness = _QUICK
         self.share = options.share
@@ -103,44 +79,31 @@ class Destination:
 
     def may_add_lane(self) -> bool:
         """Tell whether one more lane keeps to the concurrency allowed."""
-        if self.lanes >= int(self.allowed):
-            return False
-        if self._tally is None or not self.lanes:
-            return True
-        return self._tally.sum(self._lanes_key) < self.limits.concurrency
+        return self.lanes < int(self.allowed) and self.group.has_room(self.limits.concurrency)
 
     def lane_started(self) -> None:
         """Count a lane."""
         self.lanes += 1
-        if self._tally is not None:
-            self._tally.add(self._lanes_key)
+        self.group.lane_started()
 
     def lane_ended(self) -> None:
         """Count a lane no more."""
         self.lanes -= 1
-        if self._tally is not None:
-            self._tally.sub(self._lanes_key)
+        self.group.lane_ended()
 
     def take_token(self, now: float) -> bool:
         """Use up one start under the rate limit, if there is one left."""
-        rate = self.limits.per_second
-        if rate <= 0:
-            return True
-        most = max(rate * _BURST, 1.0)
-        self._tokens = min(most, self._tokens + (now - self._tokens_at) * rate)
-        self._tokens_at = now
-        if self._tokens < 1.0 or not self._shared_token(rate):
-            return False
-        self._tokens -= 1.0
-        return True
+        return self.group.take_token(self.limits.per_second, now)
 
-    def _shared_token(self, rate: float) -> bool:
-        if self._tally is None:
-            return True
-        if self._tally.sum(self._rate_key) >= max(rate, 1.0):
-            return False
-        self._tally.add(self._rate_key, lifetime=max(1.0, 1.0 / rate))
-        return True
+    def join(self, group: Group, limits: Limits) -> None:
+        """Move to another group and its limits: DNS said whose hosts these are."""
+        self.group.waiting.pop(self, None)
+        for _ in range(self.lanes):
+            self.group.lane_ended()
+            group.lane_started()
+        self.group = group
+        self.limits = limits
+        self.allowed = min(self.allowed, float(limits.concurrency))
 
     def note(self, feedback: Feedback, took: float, now: float, pause: float = 0.0) -> None:
         """Learn from the end of an attempt; `took` and `pause` are seconds."""

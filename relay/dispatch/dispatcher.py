@@ -14,10 +14,12 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 from relay.clock import SECOND, Clock
 from relay.dispatch.clock_jumps import JumpWatch, brought_near
-from relay.dispatch.destination import Destination, Tally
+from relay.dispatch.destination import Destination
+from relay.dispatch.groups import Group, Tally
 from relay.dispatch.lanes import Lane, Lanes
 from relay.dispatch.limits import NO_LIMITS, DispatchOptions, Feedback, Limits
 from relay.dispatch.picking import pick
@@ -60,6 +62,7 @@ class Dispatcher:
             spool, lane, self._options, clock, hungry=self._hungry, settled=self.finished
         )
         self._destinations: OrderedDict[str, Destination] = OrderedDict()
+        self._groups: WeakValueDictionary[str, Group] = WeakValueDictionary()
         self._resting: set[Destination] = set()  # paused by their own replies
         self._active: set[Destination] = set()  # something is claimed for them
         self._held = 0  # deliveries claimed by us
@@ -148,6 +151,21 @@ class Dispatcher:
         destination.ready.push(delivery)
         self._active.add(destination)
         self._lanes.serve(destination)
+
+    def relimit(self, name: str) -> None:
+        """Ask again for the limits of a destination, which may have another group by now."""
+        destination = self._destinations.get(name)
+        if destination is None:
+            return
+        limits = self._limits(name)
+        if limits != destination.limits:
+            destination.join(self._group(limits.group or name), limits)
+
+    def rest(self, name: str, seconds: float) -> None:
+        """Begin nothing for a destination for so long: the reason lies with us."""
+        now, destination = time.monotonic(), self._destination(name)
+        destination.paused_until = max(destination.paused_until, now + seconds)
+        self._rest(destination, now)
 
     # -- the window ------------------------------------------------------------------------
 
@@ -289,12 +307,18 @@ class Dispatcher:
     def _destination(self, name: str) -> Destination:
         found = self._destinations.get(name)
         if found is None:
-            found = Destination(
-                name, self._limits(name), self._options, time.monotonic(), self._tally
-            )
+            limits, now = self._limits(name), time.monotonic()
+            group = self._group(limits.group or name)
+            found = Destination(name, limits, self._options, now, group=group)
             self._destinations[name] = found
         else:
             self._destinations.move_to_end(name)
+        return found
+
+    def _group(self, name: str) -> Group:
+        found = self._groups.get(name)
+        if found is None:
+            found = self._groups[name] = Group(name, time.monotonic(), self._tally)
         return found
 
     def _give_back(self, delivery: Delivery) -> None:

@@ -94,6 +94,7 @@ class Lanes:
         if ready and destination.may_add_lane():
             self._start(destination)
         elif ready and not destination.lanes:
+            destination.group.waiting[destination] = None
             self._stuck.add(destination)
 
     def end(self, delivery: Delivery) -> tuple[Destination, float] | None:
@@ -143,6 +144,7 @@ class Lanes:
                 self._end_an_idle_lane()
             return
         mine: dict[int, Delivery] = {}
+        destination.group.waiting.pop(destination, None)
         destination.lane_started()
         task = asyncio.get_running_loop().create_task(self._run(destination, mine))
         self._tasks[task] = mine
@@ -165,7 +167,7 @@ class Lanes:
 
         async def take() -> Delivery | None:
             nonlocal taken, last
-            if self.stopping or (self._starved and taken >= self._options.turn):
+            if self.stopping or self._makes_room(destination, taken):
                 return None
             delivery = self._next(destination) or await self._wait(destination)
             if delivery is not None:
@@ -187,6 +189,13 @@ class Lanes:
             elif not taken:  # it would break again and again
                 destination.rest(time.monotonic())
 
+    def _makes_room(self, destination: Destination, taken: int) -> bool:
+        """Tell whether a lane should end for others: it had its turn, or its group has too many."""
+        group = destination.group
+        if taken and group.lanes > destination.limits.concurrency:
+            return True
+        return taken >= self._options.turn and bool(self._starved or group.waiting)
+
     def _next(self, destination: Destination) -> Delivery | None:
         """Give a delivery that may start now."""
         now = time.monotonic()
@@ -196,7 +205,7 @@ class Lanes:
 
     async def _wait(self, destination: Destination) -> Delivery | None:
         """Wait for a delivery for as long as an idle lane may linger."""
-        if self._starved and not destination.ready:
+        if (self._starved or destination.group.waiting) and not destination.ready:
             self._hungry()
             return None
         waiter: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
@@ -224,6 +233,9 @@ class Lanes:
             if next_one.ready:
                 self.serve(next_one)
                 break
+        for next_one in list(destination.group.waiting)[:1]:
+            del destination.group.waiting[next_one]  # it comes back where there is still no room
+            self.serve(next_one)
         if destination.ready and not destination.starved:
             self.serve(destination)
 

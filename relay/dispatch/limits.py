@@ -17,11 +17,15 @@ class Feedback(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of one destination, per worker unless a shared count is given."""
+    """The bounds of one destination, per worker unless a shared count is given.
+
+    Destinations with the same `group` keep to them together.
+    """
 
     concurrency: int = 20  # lanes at most
     initial: int = 5  # lanes before anything is known
     per_second: float = 0.0  # deliveries begun; 0: no limit
+    group: str = ""  # whose hosts these are; "": nobody's but the destination's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ import dns.flags
 import dns.name
 import dns.rdatatype
 import dns.resolver
+from dns.nameserver import Do53Nameserver
 
 from relay.delivery.mx.cache import Cache
 from relay.delivery.route import TlsaRecord
@@ -54,7 +55,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolverSettings:
-    """Where to ask, how long to keep; times in seconds. No `nameservers`: the system's."""
+    """Where to ask, how long to keep; times in seconds.
+
+    `nameservers` are addresses, with `:port` behind where it is not `port` (IPv6 in brackets then);
+    none: the system's.
+    """
 
     nameservers: tuple[str, ...] = ()
     port: int = 53
@@ -81,8 +86,9 @@ class Resolver:
         wanted = self.settings
         self._resolver = dns.asyncresolver.Resolver(configure=not wanted.nameservers)
         if wanted.nameservers:
-            self._resolver.nameservers = list(wanted.nameservers)
-            self._resolver.port = wanted.port
+            self._resolver.nameservers = [
+                Do53Nameserver(*_endpoint(one, wanted.port)) for one in wanted.nameservers
+            ]
         self._resolver.timeout = wanted.try_seconds
         self._resolver.lifetime = wanted.lifetime
         self._resolver.use_edns(0, dns.flags.DO if wanted.validates else 0, 1232)
@@ -175,6 +181,15 @@ class Resolver:
             return Answer((), validated), 0.0
         records = tuple(_text(rdata) for rdata in list(found.rrset)[:_MAX_RECORDS])
         return Answer(records, validated), float(found.rrset.ttl)
+
+
+def _endpoint(nameserver: str, port: int) -> tuple[str, int]:
+    """Split "address" or "address:port"; a bare IPv6 address has several colons and no brackets."""
+    bracketed, _, behind = nameserver.removeprefix("[").partition("]")
+    if nameserver.startswith("["):
+        return bracketed, int(behind.removeprefix(":") or port)
+    address, colon, given = nameserver.rpartition(":")
+    return (address, int(given)) if colon and ":" not in address else (nameserver, port)
 
 
 def _text(rdata: object) -> str:
