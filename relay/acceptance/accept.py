@@ -301,6 +301,7 @@ def _accepted(message: Message, node: str, skipped: str, notes: Sequence[str]) -
         sending_domain=message.sending_domain,
         sending_domain_id=message.sending_domain_id,
         campaign=message.campaign,
+        campaign_hash=campaign_hash(message.account, message.campaign) if message.campaign else 0,
         template=message.template,
         tags=message.tags,
         metadata=message.metadata,
