@@ -17,7 +17,7 @@ from typing import Protocol
 from bench.cases import CONNECTIONS, TRACKED
 from bench.postfix import Postfix
 from bench.sink import SinkProcess
-from tests.harness.processes import Cost, cost, cost_of_tree, tree
+from tests.harness.processes import Cost, cost, cost_of_tree
 from tests.harness.provision import must, provision
 from tests.harness.relay_under_test import RelayUnderTest
 
@@ -154,16 +154,6 @@ class WaypostContender:
     def shares(self) -> dict[str, float]:
         """Give the CPU seconds of each child."""
         return {name: cost(pid).cpu for name, pid in sorted(self.relay.pids().items())}
-
-    def largest_worker(self) -> int:
-        """Give the peak memory of the largest worker, octets."""
-        pids = self.relay.pids()
-        return max(cost(pid).peak for name, pid in pids.items() if name.startswith("worker"))
-
-
-def processes_of(contender: WaypostContender) -> list[int]:
-    """Give the process ids, for a profiler."""
-    return tree(contender.relay.pid)
 
 
 def free_ports(count: int) -> list[int]:
