@@ -19,7 +19,7 @@ from relay.clock import DAY
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
 from relay.control.operations.suppression_rows import Suppress, SuppressionKeys, put
-from relay.control.operations.words import recipient_address
+from relay.control.operations.words import regular_address
 from relay.errors import InvalidError
 from relay.ledger.settings_tables import unlinked
 from relay.ledger.tables import deliveries, mailings
@@ -134,7 +134,7 @@ def _wanted(known: _Known, event: Event) -> Suppress | None:
     if scope != "account" and not within[scope]:
         scope = "account"
     try:
-        recipient = recipient_address(known.recipient)
+        recipient = regular_address(known.recipient)
     except InvalidError:
         return None
     return Suppress(

@@ -59,10 +59,29 @@ def domain_name(typed: str, field: str = "name") -> str:
 
 
 def recipient_address(typed: str, field: str = "recipient") -> str:
-    """Give an address as suppressions compare it: lower case, domain in A-labels."""
+    """Give an address that somebody typed in its regular form; raises InvalidError with a hint."""
+    from email_validator import EmailNotValidError, validate_email  # slow to import
+
     try:
-        mailbox = parse_address(typed.strip().encode("utf-8"), utf8=True)
+        validate_email(
+            typed.strip(),
+            allow_quoted_local=True,
+            test_environment=True,
+            check_deliverability=False,
+        )
+    except EmailNotValidError as problem:
+        raise InvalidError(f"{typed!r} is not an e-mail address: {problem}", field=field) from None
+    return regular_address(typed, field)
+
+
+def regular_address(address: str, field: str = "recipient") -> str:
+    """Give an address as suppressions compare it: lower case, domain in A-labels.
+
+    Takes everything that our own grammar takes from the wire; raises InvalidError for the rest.
+    """
+    try:
+        mailbox = parse_address(address.strip().encode("utf-8"), utf8=True)
     except (AddressError, UnicodeEncodeError):
-        raise InvalidError(f"{typed!r} is not an e-mail address", field=field) from None
+        raise InvalidError(f"{address!r} is not an e-mail address", field=field) from None
     local = mailbox.local.decode("utf-8").lower()
     return f"{local}@{mailbox.routing_domain}"
