@@ -11,7 +11,7 @@ from sqlalchemy import update
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
 from relay.control.operations.suppression_rows import SuppressionKeys
-from relay.control.operations.words import Body, Entry, Text, recipient_address
+from relay.control.operations.words import Body, Entry, Text, regular_address
 from relay.control.route import route
 from relay.ledger.engine import Ledger
 from relay.ledger.erasure import erase_recipient
@@ -52,7 +52,7 @@ class LedgerCare:
     async def erase(self, caller: Caller, body: Erasure) -> Erased:
         """Erase a recipient everywhere; statistics and suppressions stay."""
         caller.demand_all_accounts()
-        recipient = recipient_address(body.recipient)
+        recipient = regular_address(body.recipient)
         key = self._keys.of(recipient)
         deliveries = await erase_recipient(self._ledger, recipient)
 
