@@ -22,6 +22,7 @@ from relay.delivery.transaction import Failure, Transaction
 _BLOCK_TIMEOUT = (
     180.0  # seconds in which some of the content must move (RFC 5321 section 4.5.3.2.5)
 )
+_ALONE = 65_536  # octets of content above which nothing is written behind it at once
 
 
 class Connection(asyncio.Protocol):
@@ -49,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._planned = False  # a write follows in this round of the loop
         self._blocked_since = 0.0  # 0.0: everything written was taken by the kernel
         self._blocked_size = 0
+        self._held_back: Transaction | None = None  # the kernel did not take its content to the end
         self._waiters: list[asyncio.Future[None]] = []
 
     # -- for the lane ------------------------------------------------------------------------
@@ -189,7 +191,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand bytes to the engine and do what it wants."""
-        self.engine.receive(data, self._loop.time())
+        engine = self.engine
+        heard = engine.heard
+        engine.receive(data, self._loop.time())
+        if engine.heard != heard:  # a limit holds for a whole reply, not for each byte of it
+            self._arm()
         self._flush()
 
     def pause_writing(self) -> None:
@@ -201,7 +207,9 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the kernel has everything; the time limit of the reply counts from here."""
         self._blocked_since = 0.0
+        self._held_back = None
         self._arm()
+        self._write()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is still open."""
@@ -231,8 +239,8 @@ class Connection(asyncio.Protocol):
 
     def _withdraw_unsent(self) -> None:
         """Before the session ends: what the kernel did not take was not sent."""
-        if self._blocked_since or self.engine.out:
-            self.engine.withdraw_dot()
+        if self._blocked_since and self._held_back is not None:
+            self._held_back.dot_written = False
 
     def _give_up(self, text: str) -> None:
         self._withdraw_unsent()
@@ -249,31 +257,44 @@ class Connection(asyncio.Protocol):
         """
         engine = self.engine
         if engine.failure is not None and self._transport is not None:
-            self._write()
             self._transport.abort()
         if engine.finished:
             finished, engine.finished = engine.finished, []
             for transaction in finished:
                 transaction.done(transaction)
         self._wake()
-        if engine.out:
-            if not self._planned:
-                self._planned = True
-                self._loop.call_soon(self._write)
-        else:
-            self._arm()
+        if engine.out and not self._planned:
+            self._planned = True
+            self._loop.call_soon(self._write)
 
     def _write(self) -> None:
+        """Write what is there; nothing goes behind a content that the kernel has not taken whole.
+
+        So what it did not take is known to lack its final dot: that delivery is not ambiguous.
+        """
         self._planned = False
-        engine = self.engine
-        transport = self._transport
-        if not engine.out or transport is None or transport.is_closing():
+        engine, transport = self.engine, self._transport
+        if not engine.out or transport is None or transport.is_closing() or self._blocked_since:
             return
-        transport.write(b"".join(engine.out))
+        content, rest = engine.unsent, engine.out[engine.unsent_end :]
+        if content is None:
+            rest = []
+        elif rest and len(content.mail.content) > _ALONE:
+            del engine.out[engine.unsent_end :]
+        else:
+            content, rest = (None if rest else content), []
+        data = b"".join(engine.out)
+        unsent = engine.unsent
+        engine.written()
         engine.out.clear()
-        if transport.is_closing():  # the write failed: the kernel did not take it all
-            self._blocked_since = self._loop.time()
+        engine.out.extend(rest)
+        transport.write(data)
+        if transport.is_closing() and unsent is not None:
+            unsent.dot_written = False  # the write failed at once
+        self._held_back = content if self._blocked_since else None
         self._arm()
+        if rest:
+            self._write()
 
     def _arm(self) -> None:
         stage = self.engine.awaited

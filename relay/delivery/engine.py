@@ -58,9 +58,12 @@ class Engine:
         self.mail_limit = 0  # mails in this session; 0: none stated
         self.failure: Failure | None = None
         self.out: list[bytes] = []
+        self.unsent: Transaction | None = None  # its content is in `out`, nobody has written it yet
+        self.unsent_end = 0  # how many pieces of `out` there are up to that content
         self.finished: list[Transaction] = []
         self.log = Transcript()
         self.sent = 0  # transactions begun
+        self.heard = 0  # replies read
         self._hello = hello
         self._reader = ReplyReader()
         self._awaited: deque[tuple[Stage, Transaction | None]] = deque()
@@ -159,6 +162,10 @@ class Engine:
         stage = self.awaited or (Stage.TLS if self.phase is Phase.HANDSHAKE else Stage.MAIL)
         current = self._awaited[0][1] if self._awaited else None
         self.failure = Failure(stage, problem, error, reply)
+        if self.unsent is not None:
+            self.unsent.dot_written = False
+            self.unsent = None
+        self.out.clear()
         self.log.note(self._now, error)
         for transaction in list(self._open):
             transaction.log.note(self._now, error)
@@ -175,12 +182,9 @@ class Engine:
             self._finish(transaction)
         self._end()
 
-    def withdraw_dot(self) -> None:
-        """Note that the end of the content on its way never left this machine: nothing is
-        ambiguous.
-        """
-        for transaction in self._open:
-            transaction.dot_written = False
+    def written(self) -> None:
+        """Note that `out` was handed on; called by the connection before it clears it."""
+        self.unsent = None
 
     # -- replies -----------------------------------------------------------------------------
 
@@ -195,6 +199,7 @@ class Engine:
                 self._unasked(reply)
                 return
             expected -= 1
+            self.heard += 1
             stage, transaction = awaited[0]
             if transaction is None:
                 self._reset_answered(reply)
@@ -219,6 +224,7 @@ class Engine:
         if len(replies) > 1:
             raise ReplyError("the server answered commands that it was not given yet")
         for reply in replies:
+            self.heard += 1
             self.log.add(self._now, "<", reply.raw)
             self._say(self._hello.answer(reply))
 
@@ -260,6 +266,7 @@ class Engine:
         if reply.code < 400:
             if transaction.problem is None:
                 self.out.append(transaction.content)
+                self.unsent, self.unsent_end = transaction, len(self.out)
                 transaction.dot_written = True
                 size = b"%d octets of content and the final dot" % len(transaction.content)
                 transaction.log.steps.append((self._now, "*", size))

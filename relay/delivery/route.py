@@ -138,7 +138,7 @@ class Smarthosts:
                 implicit_tls=smarthost.implicit_tls,
                 login=smarthost.login,
                 clear_login=smarthost.clear_login,
-                source=route.source,
+                source=route.source if (":" in route.source) == (":" in address) else "",
             )
             for address in addresses
         ]

@@ -27,6 +27,7 @@ class Act(Enum):
     DROP = "close the connection (FIN)"
     RESET = "reset the connection (RST)"
     STALL = "never answer"
+    DRIP = "send one byte after the other, without end"
     GARBAGE = "send bytes that are no TLS handshake"
 
 
@@ -317,6 +318,9 @@ class _Session:
         if act is Act.STALL:
             self.mx.stalled.set()
             await asyncio.Event().wait()
+        while act is Act.DRIP:
+            await self.write(b"2")
+            await asyncio.sleep(0.005)
         if act is Act.RESET:
             raw = self.writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

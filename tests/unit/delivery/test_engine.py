@@ -67,12 +67,25 @@ def test_the_next_envelope_travels_with_the_content() -> None:
 
 
 def test_a_reply_before_its_command_is_out_of_step() -> None:
-    """An answer to the final dot that comes with the 354 was not meant for it."""
+    """An answer to the final dot that comes with the 354 was not meant for it; nothing was sent."""
     engine, finished = started()
     engine.receive(b"250 ok\r\n250 ok\r\n354 go\r\n250 queued\r\n", 1.0)
     assert engine.phase is Phase.ENDED
     assert finished[0].problem is Problem.PROTOCOL
-    assert finished[0].ambiguous
+    assert not finished[0].ambiguous
+    assert engine.out == []
+
+
+def test_a_content_that_was_sent_stays_ambiguous_whatever_waits_behind_it() -> None:
+    """The next envelope was not written yet when the connection broke; the content was."""
+    engine, finished = started()
+    engine.receive(b"250 ok\r\n250 ok\r\n354 go\r\n", 1.0)
+    engine.written()
+    engine.out.clear()
+    engine.begin(mail_to("bob@inbox.test"), lambda transaction: None, 1.0)
+    assert engine.out
+    engine.fail(Problem.LOST, "the connection was lost")
+    assert [t.ambiguous for t in finished] == [True, False]
 
 
 def test_a_refusal_is_void_when_the_dialogue_turns_out_shifted() -> None:

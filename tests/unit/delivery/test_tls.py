@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 import trustme
@@ -22,10 +23,10 @@ class Authority:
 
     ca: trustme.CA
 
-    def server(self, *names: str) -> ssl.SSLContext:
+    def server(self, *names: str, until: datetime | None = None) -> ssl.SSLContext:
         """Give a server context with a certificate for these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*names).configure_cert(context)
+        self.ca.issue_cert(*names, not_after=until).configure_cert(context)
         return context
 
     def client(self) -> ssl.SSLContext:
@@ -145,6 +146,10 @@ async def test_a_wrong_name_and_an_unknown_authority(
     cases = [
         (authority.server("other.test"), "certificate-host-mismatch"),
         (stranger.server("localhost"), "certificate-not-trusted"),
+        (
+            authority.server("localhost", until=datetime(2020, 1, 1, tzinfo=UTC)),
+            "certificate-expired",
+        ),
     ]
     for server, result in cases:
         counts = TlsCounts()

@@ -180,11 +180,12 @@ CONTENT_16_MIB = b"Subject: big\r\n\r\n" + (b"x" * 70 + b"\r\n") * 233_000
         ("dot", Stage.DOT),
     ],
 )
-async def test_silence_ends(make_transport: MakeTransport, stage: str, at: Stage) -> None:
-    """S07 in small: a server that never answers costs the stage's time limit, no more."""
+@pytest.mark.parametrize("act", [Act.STALL, Act.DRIP])
+async def test_silence_ends(make_transport: MakeTransport, stage: str, at: Stage, act: Act) -> None:
+    """S07 and R01 in small: no answer, or one byte at a time, costs the stage's limit, no more."""
     transport = make_transport(seconds={at: 0.05})
     async with ScriptedMx() as mx:
-        mx.answer(**{stage: Act.STALL})
+        mx.answer(**{stage: act})
         outcome = await transport.deliver(route_to(mx), mail_to)
     assert (outcome.verdict, outcome.problem) == (Verdict.RETRY, Problem.TIMEOUT)
     assert (outcome.stage, outcome.ambiguous) == (at, stage == "dot")
