@@ -27,6 +27,7 @@ COMMANDS: tuple[str, ...] = (
     "queue",
     "suppression",
     "apikey",
+    "operator",
     "audit",
     "stats",
     "delivery",

@@ -27,6 +27,7 @@ from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
 from relay.control.operations.keys import Keys
 from relay.control.operations.ledger_care import LedgerCare
+from relay.control.operations.operators import Operators
 from relay.control.operations.queue import Queue
 from relay.control.operations.stats import Stats
 from relay.control.operations.suppression_facts import SuppressionFacts
@@ -89,6 +90,7 @@ class Services:
     accounts: Accounts
     credentials: Credentials
     api_keys: ApiKeys
+    operators: Operators
     domains: Domains
     tracking: Tracking
     blocks: Blocks
@@ -146,6 +148,7 @@ def build_services(
         "accounts": Accounts(changes),
         "credentials": Credentials(changes),
         "api_keys": ApiKeys(changes),
+        "operators": Operators(changes),
         "domains": Domains(changes, key_maker or KeyMaker(ring), node),
         "tracking": Tracking(changes, Confirmations(ring)),
         "blocks": Blocks(changes),

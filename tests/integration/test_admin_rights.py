@@ -92,7 +92,7 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
         entry = await admin.domain("shop.test", shop)
         await admin.domain("other.test", other)
         owner = await admin.key(shop, ["read", "write"])
-        made: dict[str, Any] = {"account": shop, "domain": "shop.test", "key": 1}
+        made: dict[str, Any] = {"account": shop, "domain": "shop.test", "key": 1, "operator": 1}
         made["selector"] = entry["dkim"][0]["selector"]
         for name, path, body in (
             ("credential", "/credentials", {}),
