@@ -6,16 +6,17 @@ import asyncio
 import resource
 
 from relay.clock import now
-from relay.dispatch.dispatcher import Dispatcher
 from relay.live_settings import LiveSettings
 from relay.process.doors import Doors
+from relay.process.next_hops import POOL_MARK
+from relay.process.sending import Outlet, Sending
 from relay.recorder import Recorder
-from relay.settings import Change, Pause
+from relay.settings import Change
 from relay.spool.local import LocalSpool
 from relay.spool.protocol import QueueKey
 from relay.suppressions import Suppressions
 
-_QUEUE_SECONDS = 2.0
+_QUEUE_SECONDS = 10.0
 
 
 class Receiver:
@@ -26,7 +27,7 @@ class Receiver:
         settings: LiveSettings,
         suppressions: Suppressions,
         spool: LocalSpool,
-        dispatcher: Dispatcher,
+        sending: Sending,
         doors: Doors,
         recorder: Recorder,
     ) -> None:
@@ -34,10 +35,10 @@ class Receiver:
         self._settings = settings
         self._suppressions = suppressions
         self._spool = spool
-        self._dispatcher = dispatcher
+        self._sending = sending
         self._doors = doors
         self._recorder = recorder
-        self._queued: dict[str, float] = {}
+        self._oldest = 0.0
         self._facts_until = 0  # every fact before this moment is in the ledger
         self._pause_changed = asyncio.Event()
         self._pause_changed.set()
@@ -69,46 +70,53 @@ class Receiver:
         while True:
             await self._pause_changed.wait()
             self._pause_changed.clear()
-            pause = self._settings.current.pause
+            for outlet in list(self._sending.outlets):
+                await self.put_into_force(outlet)
 
-            def paused(key: QueueKey, pause: Pause = pause) -> bool:
-                return (
-                    key.account in pause.accounts
-                    or key.destination in pause.destinations
-                    or key.sending_domain in pause.domains
-                    or (key.account, key.campaign) in pause.campaigns
-                )
+    async def put_into_force(self, outlet: Outlet) -> None:
+        """Tell one outlet what is paused."""
+        pause = self._settings.current.pause
 
-            await self._dispatcher.pause(paused)
+        def paused(key: QueueKey) -> bool:
+            return (
+                key.account in pause.accounts
+                or key.destination in pause.destinations
+                or key.destination.partition(POOL_MARK)[0] in pause.destinations
+                or key.sending_domain in pause.domains
+                or (key.account, key.campaign) in pause.campaigns
+            )
+
+        await outlet.dispatcher.pause(paused)
 
     async def watch_queue(self) -> None:
-        """Count what waits, every few seconds: cheap, but not for free."""
+        """Look for the oldest delivery, now and then: with many queues that is not for free."""
         while True:
-            waiting = await self._spool.destinations()
+            waiting = [
+                one
+                for outlet in list(self._sending.outlets)
+                for one in await outlet.spool.destinations()
+            ]
             oldest = [one.oldest for one in waiting if one.oldest]
-            self._queued = {
-                "queued_waiting": float(sum(one.waiting for one in waiting)),
-                "queued_claimed": float(sum(one.claimed for one in waiting)),
-                "queued_held": float(sum(one.held for one in waiting)),
-                "oldest_queued": float(min(oldest, default=0)),
-            }
+            self._oldest = float(min(oldest, default=0))
             await asyncio.sleep(_QUEUE_SECONDS)
 
     def gauges(self) -> dict[str, float]:
         """Give the worker's present state."""
-        if not self._spool.outbox_bytes:
+        outbox = sum(outlet.spool.outbox_bytes for outlet in self._sending.outlets)
+        if not outbox:
             self._facts_until = now()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "connections": float(self._doors.sessions()),
             "inflight_bytes": float(self._doors.gate.inflight),
             "facts_until": float(self._facts_until),
-            **self._queued,
-            "outbox_bytes": float(self._spool.outbox_bytes),
+            **{f"queued_{state}": float(n) for state, n in self._spool.totals._asdict().items()},
+            "oldest_queued": self._oldest,
+            "outbox_bytes": float(outbox),
             "suppressions": float(len(self._suppressions)),
             "settings_version": float(self._settings.current.version),
             "refusing": 1.0 if self._spool.refuses() else 0.0,
-            "damaged": float(self._spool.damaged),
+            "damaged": float(sum(outlet.spool.damaged for outlet in self._sending.outlets)),
             "max_rss_bytes": float(usage.ru_maxrss) * 1024,
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
         }
@@ -118,4 +126,10 @@ class Receiver:
         inbound = {f"inbound_{name}": count for name, count in self._doors.inbound.counts.items()}
         submitted = self._doors.submission.counts.items()
         submissions = {f"submissions_{name}": count for name, count in submitted}
-        return {**self._doors.counts, **self._recorder.counts, **inbound, **submissions}
+        return {
+            **self._doors.counts,
+            **self._recorder.counts,
+            **inbound,
+            **submissions,
+            **self._sending.counters(),
+        }
