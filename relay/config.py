@@ -68,6 +68,10 @@ class Inbound(Section, frozen=True):
 
     listen: Endpoint = "127.0.0.1:2526"
     max_message_bytes: Annotated[int, msgspec.Meta(ge=65_536)] = 26_214_400
+    maildir: str = ""
+    trust_words: bool = False
+    soft_bounces: Count = 5
+    soft_bounce_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 14
 
 
 class Tracking(Section, frozen=True):
@@ -113,6 +117,21 @@ class DeliverySection(Section, frozen=True):
     allow_private_hosts: bool = False
     mx_port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 25
     source_addresses: tuple[str, ...] = ()
+    providers: str = ""
+    pause_first_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    pause_max_seconds: Annotated[float, msgspec.Meta(gt=0)] = 900.0
+    mx_tls: Literal["none", "opportunistic", "required", "verified"] = "opportunistic"
+    tls_destinations: tuple[str, ...] = ()
+    mta_sts: bool = True
+    mta_sts_port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 443
+    dnssec_resolver: bool = False
+    authorities: str = ""
+    pools: tuple[str, ...] = ()
+    pool_domains: tuple[str, ...] = ()
+    warm_up: tuple[str, ...] = ()
+    sign_signed: bool = False
+    hold_failing_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
+    hold_after: Positive = 200
 
 
 class Sandbox(Section, frozen=True):
@@ -139,6 +158,22 @@ class Ledger(Section, frozen=True):
     event_days: Positive = 90
 
 
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Brakes(Section, frozen=True):
+    """When too many complain or bounce."""
+
+    check_seconds: Count = 60
+    window_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 24
+    min_messages: Positive = 500
+    complaint_warn: Rate = 0.0008
+    complaint_stop: Rate = 0.0025
+    bounce_warn: Rate = 0.05
+    bounce_stop: Rate = 0.1
+    pause: Literal["off", "campaign", "domain"] = "off"
+
+
 class Config(Section, frozen=True):
     """All sections."""
 
@@ -151,6 +186,7 @@ class Config(Section, frozen=True):
     sandbox: Sandbox = Sandbox()
     spool: SpoolSection = SpoolSection()
     ledger: Ledger = Ledger()
+    brakes: Brakes = Brakes()
 
     @property
     def data_dir(self) -> Path:
@@ -271,6 +307,12 @@ def _check_combinations(config: Config, source: str) -> None:
         raise ConfigError(
             f"{source}: tracking.certificates: it goes together with tracking.certificate"
         )
+    for kind in ("complaint", "bounce"):
+        warn, stop = getattr(config.brakes, f"{kind}_warn"), getattr(config.brakes, f"{kind}_stop")
+        if warn > stop:
+            raise ConfigError(
+                f"{source}: brakes.{kind}_warn: expected at most brakes.{kind}_stop ({stop})"
+            )
     _check_doors(config, source)
 
 

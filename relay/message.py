@@ -43,6 +43,7 @@ class Message(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     utf8: bool = False  # submitted with SMTPUTF8
     envid: bytes = b""
     ret: str = ""
+    pool: str = ""  # of source addresses, as the message asked; "": the sending domain's
 
 
 class State(int, Enum):

@@ -76,6 +76,7 @@ class Node:
     hostname: str
     tracking_url: str
     own_hosts: frozenset[str] = frozenset()
+    pools: frozenset[str] = frozenset()  # of source addresses, by name
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +111,9 @@ class Acceptance:
         except RefusedError as refused:
             self._note_refusal(submission, account, first_id, at, refused)
             raise
+        if options.pool and options.pool not in self.node.pools:
+            options.ignore("X-Waypost-Pool", "there is no such pool here")
+            options.pool = ""
         decision = decide(account, domain, options)
         content, message_id = self._complete(submission, header, options, first_id, at)
         plan = self._plan(content, decision, domain, options)
@@ -145,6 +149,7 @@ class Acceptance:
             utf8=submission.utf8,
             envid=submission.envid,
             ret=submission.ret,
+            pool=options.pool,
         )
         skipped = decision.skipped or (plan.skipped if plan is not None else "")
         await self._store(submission, message, content, skipped, options)

@@ -35,6 +35,7 @@ class Options:
     priority: int = 0
     not_before: int = 0
     sandbox: bool = False  # accepted and counted, not sent
+    pool: str = ""  # of source addresses
     notes: list[str] = field(default_factory=list)  # what was not applied, and why
     strip: list[Field] = field(default_factory=list)  # control fields, to be taken out
 
@@ -45,6 +46,10 @@ class Options:
     def set_template(self, name: str, value: str) -> None:
         """Take a template name; the first one stays."""
         self.template = self.template or self._text(name, value)
+
+    def set_pool(self, name: str, value: str) -> None:
+        """Take the name of a pool of source addresses; the first one stays."""
+        self.pool = self.pool or self._text(name, value).lower()
 
     def add_tag(self, name: str, value: str) -> None:
         """Take one tag."""
@@ -110,6 +115,7 @@ class Options:
             priority=self.priority or other.priority,
             not_before=self.not_before or other.not_before,
             sandbox=self.sandbox or other.sandbox,
+            pool=self.pool or other.pool,
             notes=self.notes + other.notes,
             strip=sorted(self.strip + other.strip, key=lambda one: one.start),
         )

@@ -76,6 +76,10 @@ def _schedule(options: Options, name: str, value: str, now: int, furthest: Furth
     options.schedule(name, value, now, furthest)
 
 
+def _pool(options: Options, name: str, value: str, _now: int, _furthest: Furthest) -> None:
+    options.set_pool(name, value)
+
+
 def _mode(options: Options, name: str, value: str, _now: int, _furthest: Furthest) -> None:
     # Whatever is not "live" is a test: sending it for real would be the worse mistake.
     options.sandbox = options.sandbox or value.lower() != "live"
@@ -96,6 +100,7 @@ _READERS: dict[str, Reader] = {
     "schedule": _schedule,
     "not-before": _schedule,
     "mode": _mode,
+    "pool": _pool,
 }
 
 CONTROL_HEADERS = tuple(f"X-Waypost-{key.title()}" for key in _READERS)

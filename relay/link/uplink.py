@@ -85,7 +85,12 @@ class Uplink:
         self._commands = commands
         self._room = asyncio.Semaphore(_UNACKNOWLEDGED_FRAMES)
         self._answering: set[asyncio.Task[None]] = set()
+        self._renewed = asyncio.Event()
         self.connected = False
+
+    def renew(self) -> None:
+        """Connect anew, to name the spools that there are by now."""
+        self._renewed.set()
 
     async def run(self) -> None:
         """Keep the link up until cancelled."""
@@ -108,6 +113,7 @@ class Uplink:
             await asyncio.sleep(pause)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._renewed.clear()
         spools = self._spools()
         hello = frames.Hello(
             worker=self._worker,
@@ -131,6 +137,7 @@ class Uplink:
         }
         jobs.add(asyncio.create_task(self._send_status(writer)))
         jobs.add(asyncio.create_task(self._receive(reader, writer)))
+        jobs.add(asyncio.create_task(self._until_renewed()))
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
@@ -140,6 +147,9 @@ class Uplink:
                 job.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*jobs, return_exceptions=True)
+
+    async def _until_renewed(self) -> None:
+        await self._renewed.wait()
 
     async def _send_facts(self, spool: Spool, after: int, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay.acceptance.accept import Acceptance, Node
+from relay.acceptance.handed_in import Counter as HandedInCounter
 from relay.clock import now
 from relay.config import Config
 from relay.dispatch.dispatcher import Dispatcher
@@ -25,13 +26,14 @@ from relay.layout import Layout
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message
+from relay.process.next_hops import POOL_MARK, pool_domains, pools
 from relay.recipients import RecipientIndex
 from relay.recorder import Recorder
 from relay.spool.protocol import Spool
 from relay.submission import proxy, tls
 from relay.submission.door import Door
 from relay.submission.handler import SubmissionHandler
-from relay.submission.limits import Gate, GateLimits
+from relay.submission.limits import Gate, GateLimits, Tally
 from relay.submission.listener import Listener
 from relay.submission.logins import Logins
 from relay.submission.options import SessionLimits, SessionOptions
@@ -51,6 +53,7 @@ class Onward:
 
     dispatcher: Dispatcher
     by_domain: bool  # MX delivery groups by recipient domain; a next hop takes everything
+    pools: Mapping[str, str] = field(default_factory=dict)  # of source addresses, by sending domain
 
     def room(self, deliveries: int) -> bool:
         """Say whether so many may start claimed."""
@@ -60,9 +63,12 @@ class Onward:
         """Hand over what was stored as claimed."""
         self.dispatcher.offer(message, deliveries)
 
-    def destination(self, recipient_domain: str, _message: Message) -> str:
-        """Group by recipient domain also with one next hop, so that queue commands can name it."""
-        return recipient_domain if self.by_domain else "smarthost"
+    def destination(self, recipient_domain: str, message: Message) -> str:
+        """Name the recipient domain, and the pool of addresses to send from where there is one."""
+        if not self.by_domain:
+            return "smarthost"
+        pool = message.pool or self.pools.get(message.sending_domain, "")
+        return f"{recipient_domain}{POOL_MARK}{pool}" if pool else recipient_domain
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,10 +85,12 @@ class Doors:
     suppressions: Suppressions
     recipient_hash: RecipientHash
     recipients: RecipientIndex
+    tally: Tally
     counts: Counter[str] = field(default_factory=Counter)
     gate: Gate = field(init=False)
     inbound: InboundHandler = field(init=False)
     submission: SubmissionHandler = field(init=False)
+    counter: HandedInCounter = field(init=False)
     _listeners: list[Listener] = field(default_factory=list)
     _serving: list[Door] = field(default_factory=list)
     _site: web.AppRunner | None = None
@@ -96,14 +104,19 @@ class Doors:
                 connections=submission.max_connections,
                 connections_per_address=submission.max_connections_per_address,
                 inflight=submission.max_inflight_bytes,
-            )
+            ),
+            self.tally,
         )
-        self.submission = SubmissionHandler(self._acceptance())
+        acceptance = self._acceptance()
+        self.submission = SubmissionHandler(acceptance)
+        self.counter = HandedInCounter(acceptance)
         self.inbound = InboundHandler(
             keyring=self.keyring,
             record=self.recorder.record,
             kept=Kept(self.layout.root / "unrecognised"),
             clock=now,
+            hosts=self._tracking_hosts,
+            trust_words=self.config.inbound.trust_words,
         )
 
     async def open(self, sockets: Mapping[str, socket.socket]) -> None:
@@ -219,13 +232,18 @@ class Doors:
                 hostname=config.node.hostname,
                 tracking_url=config.tracking.base_url,
                 own_hosts=self._tracking_hosts(),
+                pools=frozenset(pools(config)),
             ),
             settings=lambda: self.settings.current,
             suppressions=self.suppressions,
             recipient_hash=self.recipient_hash.of,
             index=self.recipients,
             spool=self.spool,
-            onward=Onward(self.dispatcher, by_domain=config.delivery.mode == "mx"),
+            onward=Onward(
+                self.dispatcher,
+                by_domain=config.delivery.mode == "mx",
+                pools=pool_domains(config),
+            ),
             clock=now,
         )
 

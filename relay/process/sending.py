@@ -1,70 +1,85 @@
 """Departure and delivery of one worker, wired: routes, transport, errands, and what dispatch hears
 of their ends.
+
+Each spool that the worker sends from (its own, and orphans it adopted) has an outlet with a
+dispatcher of its own; connections, signers and limits are the worker's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 from bounces.classify import classify
 from relay.clock import SECOND, now
 from relay.config import Config
-from relay.delivery.hello import Login
-from relay.delivery.mx.lookup import MxHosts
-from relay.delivery.mx.resolver import Resolver, ResolverSettings
 from relay.delivery.outgoing import Outcome
 from relay.delivery.pool import PoolLimits
-from relay.delivery.route import Route, Smarthost, Smarthosts, TlsLevel
 from relay.delivery.schedule import Schedule
-from relay.delivery.session import Opener
 from relay.delivery.transport import Transport
 from relay.departure.depart import Departure
 from relay.departure.errand import Errand, Office
 from relay.departure.signers import Signers
 from relay.dispatch.dispatcher import Dispatcher
+from relay.dispatch.groups import Tally
 from relay.dispatch.lanes import Take
-from relay.dispatch.limits import Feedback, Limits
-from relay.layout import split_endpoint
+from relay.dispatch.limits import DispatchOptions, Feedback
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message, Settlement
+from relay.process.next_hops import POOL_MARK, next_hops, opener
 from relay.recorder import Recorder
 from relay.sealing import unseal_dkim
-from relay.spool.protocol import Spool
+from relay.spool.local import LocalSpool
 from relay.suppressions import RecipientHash, Suppressions
 from tracking.tokens import campaign_hash
 
 _FEEDBACK = {"ok": Feedback.GOOD, "slow-down": Feedback.THROTTLED, "stop": Feedback.THROTTLED}
+_USED_UP_SECONDS = 60.0  # between looks whether an address that had its day may send again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """One spool and the dispatcher that empties it."""
+
+    spool: LocalSpool
+    dispatcher: Dispatcher
 
 
 class Sending:
-    """Serves lanes of a dispatcher, which is given after construction (each needs the other)."""
-
-    dispatcher: Dispatcher
+    """The way out of one worker."""
 
     def __init__(
         self,
         config: Config,
-        spool: Spool,
         settings: LiveSettings,
         keyring: KeyRing,
         suppressions: Suppressions,
         recipient_hash: RecipientHash,
         recorder: Recorder,
+        tally: Tally,
     ) -> None:
-        """Wire the way out."""
+        """Wire the way out; `tally` holds the counts that workers share. Raises ConfigError."""
         delivery = config.delivery
-        self._config = config
+        self.config = config
+        self.outlets: list[Outlet] = []
         self._suppressions = suppressions
         self._hash = recipient_hash
-        self._smarthost = _smarthost(config)
-        self._transport = Transport(
-            Smarthosts() if self._smarthost else _mx_hosts(config),
-            Opener(name=config.node.hostname),
+        self._recorder = recorder
+        self._tally = tally
+        self.hops = next_hops(config, tally)
+        if self.hops.owners is not None:
+            self.hops.owners.learnt = self._relimit
+        self.transport = Transport(
+            self.hops.hosts,
+            opener(config),
             limits=PoolLimits(
                 idle_per_route=delivery.connections, messages=delivery.messages_per_connection
             ),
             classify=classify,
+            messages=self.hops.providers.messages,
         )
-        departure = Departure(
+        self._departure = Departure(
             settings=lambda: settings.current,
             suppressed=self._suppressed,
             untracked=self._untracked,
@@ -74,45 +89,61 @@ class Sending:
             tracking_url=config.tracking.base_url,
             return_path=delivery.return_path_domain,
             sender_id=(config.node.name + "waypost")[:15],
+            sign_signed=delivery.sign_signed,
         )
-        self._office = Office(
+
+    def outlet(self, spool: LocalSpool) -> Outlet:
+        """Make the way out of a spool; whoever asks runs its dispatcher."""
+        delivery = self.config.delivery
+        way = _Way(self)
+        dispatcher = Dispatcher(
+            spool,
+            way.lane,
+            clock=now,
+            limits=self.hops.limits,
+            options=DispatchOptions(
+                window=self.config.spool.window,
+                retry_first=delivery.retry_first_seconds,
+                pause_first=delivery.pause_first_seconds,
+                pause_longest=delivery.pause_max_seconds,
+            ),
+            tally=self._tally,
+        )
+        way.dispatcher = dispatcher
+        way.office = Office(
             spool=spool,
-            departure=departure,
+            departure=self._departure,
             schedule=Schedule(
                 first=int(delivery.retry_first_seconds * SECOND),
                 longest=int(delivery.retry_max_seconds * SECOND),
                 lifetime=int(delivery.lifetime_seconds * SECOND),
             ),
             clock=now,
-            node=config.node.name,
-            told=recorder.told,
-            finished=self._finished,
+            node=self.config.node.name,
+            told=self._recorder.told,
+            finished=way.finished,
         )
+        made = Outlet(spool=spool, dispatcher=dispatcher)
+        self.outlets.append(made)
+        return made
 
-    async def lane(self, destination: str, take: Take) -> None:
-        """Serve one destination with what dispatch gives."""
-
-        async def next_errand() -> Errand | None:
-            delivery = await take()
-            return Errand(delivery, self._office) if delivery is not None else None
-
-        route = Route(
-            destination=destination,
-            smarthost=self._smarthost,
-            tls=TlsLevel[self._config.delivery.smarthost_tls.upper()],
-        )
-        await self._transport.run(route, next_errand)
-
-    def limits(self, _destination: str) -> Limits:
-        """Give the bounds of a destination."""
-        return Limits(
-            concurrency=self._config.delivery.connections,
-            initial=min(5, self._config.delivery.connections),
-        )
+    def counters(self) -> Counter[str]:
+        """Give TLS sessions and failures as `tls_POLICY_RESULT` (words of RFC 8460)."""
+        counts: Counter[str] = Counter()
+        for (_, policy, result), count in self.transport.opener.counts.counts.items():
+            counts[f"tls_{policy}_{result}"] += count
+        return counts
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.close()
+        await self.transport.close()
+
+    def _relimit(self, domain: str) -> None:
+        """Hear whose hosts a domain has."""
+        pools = (name for name in self.hops.sources.pools if name)
+        for name in (domain, *(f"{domain}{POOL_MARK}{pool}" for pool in pools)):
+            for outlet in self.outlets:
+                outlet.dispatcher.relimit(name)
 
     def _suppressed(self, delivery: Delivery, message: Message) -> str:
         return self._suppressions.reason(
@@ -128,37 +159,43 @@ class Sending:
         recipient = self._hash.of(delivery.recipient.decode("utf-8", "replace"))
         return self._suppressions.untracked(message.account, recipient)
 
-    def _finished(
-        self, delivery: Delivery, settlement: Settlement, outcome: Outcome | None
-    ) -> None:
+
+class _Way:
+    """Serves the lanes of one dispatcher, which is given after construction (each needs the
+    other).
+    """
+
+    dispatcher: Dispatcher
+    office: Office
+
+    def __init__(self, sending: Sending) -> None:
+        self._hops = sending.hops
+        self._transport = sending.transport
+
+    async def lane(self, destination: str, take: Take) -> None:
+        """Serve one destination with what dispatch gives, from one of our addresses."""
+        sources = self._hops.sources
+        source = "" if self._hops.in_sandbox else sources.choose(self._hops.pool(destination))
+        if source is None:
+            self.dispatcher.rest(destination, _USED_UP_SECONDS)
+            return
+
+        async def next_errand() -> Errand | None:
+            if not sources.reserve(source):
+                return None
+            delivery = await take()
+            if delivery is None:
+                sources.give_back(source)
+                return None
+            return Errand(delivery, self.office)
+
+        await self._transport.run(self._hops.route(destination, source), next_errand)
+
+    def finished(self, delivery: Delivery, settlement: Settlement, outcome: Outcome | None) -> None:
+        """Tell dispatch what the end of an attempt says about the destination."""
         feedback = Feedback.NEUTRAL
         if outcome is not None:
             feedback = _FEEDBACK[outcome.destination]
             if outcome.hosts_fault:
                 feedback = Feedback.UNREACHABLE
         self.dispatcher.finished(delivery, settlement, feedback)
-
-
-def _mx_hosts(config: Config) -> MxHosts:
-    delivery = config.delivery
-    return MxHosts(
-        resolver=Resolver(ResolverSettings(nameservers=delivery.nameservers)),
-        own_names=frozenset({config.node.hostname.lower()}),
-        own_addresses=frozenset(delivery.source_addresses),
-        allow_private=delivery.allow_private_hosts,
-        port=delivery.mx_port,
-    )
-
-
-def _smarthost(config: Config) -> Smarthost | None:
-    delivery = config.delivery
-    if delivery.mode == "mx":
-        return None
-    endpoint = config.sandbox.listen if delivery.mode == "sandbox" else delivery.smarthost
-    host, port = split_endpoint(endpoint)
-    login = None
-    if delivery.smarthost_login:
-        login = Login(
-            login=delivery.smarthost_login.encode(), password=delivery.smarthost_password.encode()
-        )
-    return Smarthost(host=host, port=port, login=login)

@@ -16,24 +16,24 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from relay.clock import now
 from relay.config import Config
-from relay.dispatch.dispatcher import Dispatcher
-from relay.dispatch.limits import DispatchOptions
 from relay.errors import ConfigError
 from relay.layout import Layout
 from relay.link.uplink import Uplink
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.notices import NoticeBoard
+from relay.process.adopting import Adopting
 from relay.process.doors import Doors
 from relay.process.gauges import Receiver
+from relay.process.handing_in import HandingIn
 from relay.process.life import Child
 from relay.process.orders import worker_commands
-from relay.process.sending import Sending
+from relay.process.sending import Outlet, Sending
 from relay.process.together import running
 from relay.recipients import RecipientIndex
 from relay.recorder import Recorder
+from relay.shared_table import SharedTable
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.lock import SpoolHeldError
 from relay.spool.options import SpoolOptions
@@ -72,17 +72,9 @@ async def serve_worker(
             node=config.node.name,
         )
         recorder.catch_up()
-        sending = Sending(config, spool, settings, keyring, suppressions, recipient_hash, recorder)
-        dispatcher = Dispatcher(
-            spool,
-            sending.lane,
-            clock=now,
-            limits=sending.limits,
-            options=DispatchOptions(
-                window=config.spool.window, retry_first=config.delivery.retry_first_seconds
-            ),
-        )
-        sending.dispatcher = dispatcher
+        tally = SharedTable(layout.shared_table, index, max(config.workers, index + 1))
+        sending = Sending(config, settings, keyring, suppressions, recipient_hash, recorder, tally)
+        outlet = sending.outlet(spool)
         doors = Doors(
             config=config,
             layout=layout,
@@ -90,23 +82,41 @@ async def serve_worker(
             keyring=keyring,
             recorder=recorder,
             spool=spool,
-            dispatcher=dispatcher,
+            dispatcher=outlet.dispatcher,
             suppressions=suppressions,
             recipient_hash=recipient_hash,
             recipients=recipients,
+            tally=tally,
         )
-        receiver = Receiver(settings, suppressions, spool, dispatcher, doors, recorder)
+        receiver = Receiver(settings, suppressions, spool, sending, doors, recorder)
         uplink = Uplink(
             layout.link_socket,
             index,
-            lambda: {spool.incarnation: spool},
+            lambda: {one.spool.incarnation: one.spool for one in sending.outlets},
             receiver,
-            worker_commands(spool, dispatcher, receiver, keyring, config.node.name),
+            {
+                **worker_commands(sending.outlets, receiver, keyring, config.node.name),
+                "submit": HandingIn(doors.counter),
+            },
+        )
+
+        async def adopted(orphan: Outlet) -> None:
+            await receiver.put_into_force(orphan)
+            uplink.renew()
+
+        adopting = Adopting(
+            layout.spool(index).parent,
+            index,
+            config.workers,
+            spool_options(config),
+            sending,
+            adopted,
         )
         async with running(
             recorder.follow,
             uplink.run,
-            dispatcher.run,
+            outlet.dispatcher.run,
+            adopting.run,
             receiver.watch_pauses,
             receiver.watch_queue,
         ):
@@ -117,10 +127,11 @@ async def serve_worker(
             await child.stopping.wait()
             _log.info("draining")
             await doors.close(_DRAIN_SECONDS)
-            await dispatcher.stop(_DRAIN_SECONDS)
+            await asyncio.gather(*(one.dispatcher.stop(_DRAIN_SECONDS) for one in sending.outlets))
             await sending.close()
             await recorder.close()
             await _flush(spool, uplink)
+        tally.close()
     recipients.close()
 
 
@@ -136,14 +147,19 @@ async def _settings(snapshot: Path) -> LiveSettings:
         await asyncio.sleep(0.02)
 
 
-async def _spool(path: Path, number: int, config: Config) -> LocalSpool:
-    """Open the spool; a predecessor that is still ending keeps its lock for a moment."""
-    options = SpoolOptions(
+def spool_options(config: Config) -> SpoolOptions:
+    """Give the bounds of a spool."""
+    return SpoolOptions(
         segment_bytes=config.spool.segment_bytes,
         cache_bytes=config.spool.cache_bytes,
         outbox_bytes=config.spool.outbox_max_bytes,
         disk_reserve=config.spool.disk_reserve_bytes,
     )
+
+
+async def _spool(path: Path, number: int, config: Config) -> LocalSpool:
+    """Open the spool; a predecessor that is still ending keeps its lock for a moment."""
+    options = spool_options(config)
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
