@@ -139,9 +139,13 @@ class AdminUnderTest:
 
 @asynccontextmanager
 async def admin_under_test(
-    folder: Path, *, clock: Callable[[], int] = now, url: str = ""
+    folder: Path,
+    *,
+    clock: Callable[[], int] = now,
+    url: str = "",
+    more: Callable[[web.Application, Services, Ledger], None] | None = None,
 ) -> AsyncIterator[AdminUnderTest]:
-    """Open a ledger in `folder` (or at `url`) and serve it."""
+    """Open a ledger in `folder` (or at `url`) and serve it; `more` adds to the application."""
     fed: list[Change] = []
     ring = KeyRing.load_or_create(folder / "keyring.json")
     snapshot = folder / "settings.msgpack"
@@ -153,7 +157,10 @@ async def admin_under_test(
         services.publisher.listeners.changed = fed.extend
         await ledger.read(services.publisher.load)
         await services.publisher.start()
-        runner = web.AppRunner(build_admin_app(services))
+        app = build_admin_app(services)
+        if more is not None:
+            more(app, services, ledger)
+        runner = web.AppRunner(app)
         await runner.setup()
         tcp_site = web.TCPSite(runner, "127.0.0.1", 0)
         await tcp_site.start()
