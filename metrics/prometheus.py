@@ -80,6 +80,18 @@ METRICS: dict[str, Named] = {
             "waypost_tracking_hosts_failing", "gauge", (),
             "Sending domains that go out untracked because their tracking host failed its check.",
         ),
+        Named(
+            "waypost_inbound_mails_total", "counter", ("kind",),
+            "Mails that came back, by what they are; recipients refused; reports not linked.",
+        ),
+        Named(
+            "waypost_brake_level", "gauge", ("sending_domain", "kind"),
+            "0 good, 1 warned, 2 stopped, for complaints and bounces in the window.",
+        ),
+        Named(
+            "waypost_brake_rate", "gauge", ("sending_domain", "kind"),
+            "Complaints per delivered, hard bounces per sent message in the window.",
+        ),
         Named("waypost_webhook_deliveries_total", "counter", ("result",), "Webhook calls."),
         Named("waypost_webhook_backlog", "gauge", (), "Webhook calls that wait."),
     )

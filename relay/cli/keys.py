@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from relay.cli.door import open_door
+from relay.cli.output import add_json, table
+
 if TYPE_CHECKING:
     from relay.cli.registry import Commands
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
-    from relay.cli.output import add_json
-
     parser = commands.add_parser("keys", help="keys that sign links and return paths")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     one = verbs.add_parser("list", help="list the keys")
@@ -23,19 +24,15 @@ def add(commands: Commands) -> None:
     one.set_defaults(run=_rotate)
 
 
-def _list(options: argparse.Namespace) -> int:
-    return _show(options, "GET", "/keys")
+def _list(options: argparse.Namespace) -> None:
+    _show(options, "GET", "/keys")
 
 
-def _rotate(options: argparse.Namespace) -> int:
-    return _show(options, "POST", "/keys/rotate")
+def _rotate(options: argparse.Namespace) -> None:
+    _show(options, "POST", "/keys/rotate")
 
 
-def _show(options: argparse.Namespace, method: str, path: str) -> int:
-    from relay.cli.door import open_door
-    from relay.cli.output import table
-
+def _show(options: argparse.Namespace, method: str, path: str) -> None:
     with open_door(options) as door:
         found = door.ask(method, path)["items"]
     table(options, found, "id signs")
-    return 0

@@ -35,6 +35,7 @@ COMMANDS: tuple[str, ...] = (
     "erase",
     "sums",
     "bounce",
+    "brakes",
     "reply",
     "rewrite",
 )

@@ -6,7 +6,7 @@ The composition root makes one `Services` and hands it to whoever serves it: the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from relay.control.operations.apikeys import ApiKeys
 from relay.control.operations.audiences import Audiences
 from relay.control.operations.audit import Audit
 from relay.control.operations.blocks import Blocks, Pauses
+from relay.control.operations.brakes import Brakes
 from relay.control.operations.confirmation import Confirmations
 from relay.control.operations.credentials import Credentials
 from relay.control.operations.deliveries import Deliveries
@@ -27,8 +28,11 @@ from relay.control.operations.dns_records import NodeNames
 from relay.control.operations.domains import Domains
 from relay.control.operations.keys import Keys
 from relay.control.operations.ledger_care import LedgerCare
+from relay.control.operations.messages import Messages
 from relay.control.operations.operators import Operators
 from relay.control.operations.queue import Queue
+from relay.control.operations.reports import Reports
+from relay.control.operations.soft_bounces import SoftBounces
 from relay.control.operations.stats import Stats
 from relay.control.operations.suppression_facts import SuppressionFacts
 from relay.control.operations.suppression_files import SuppressionFiles
@@ -42,6 +46,7 @@ from relay.layout import Layout
 from relay.ledger.engine import Ledger
 from relay.mail.keyring import KeyRing
 from relay.notices import NoticeBoard
+from relay.submission.options import SessionLimits
 
 
 class Workers(Protocol):
@@ -51,6 +56,14 @@ class Workers(Protocol):
         self, name: str, args: dict[str, Any] | None = None, seconds: float = 10.0
     ) -> Mapping[int, Any]:
         """Broadcast a command; give each worker's answer by its index."""
+        ...
+
+    def connected(self) -> Sequence[int]:
+        """Give the indexes of the workers that are connected now."""
+        ...
+
+    async def ask_one(self, worker: int, name: str, payload: bytes, seconds: float = 10.0) -> Any:
+        """Give a command to one worker and give its answer; see `relay.link.hub.Hub`."""
         ...
 
 
@@ -63,6 +76,15 @@ class NoWorkers:
         """Give no answers."""
         del name, args, seconds
         return {}
+
+    def connected(self) -> Sequence[int]:
+        """Give nobody."""
+        return ()
+
+    async def ask_one(self, worker: int, name: str, payload: bytes, seconds: float = 10.0) -> Any:
+        """Ask nobody."""
+        del name, payload, seconds
+        raise KeyError(worker)
 
 
 class Ready(Protocol):
@@ -104,7 +126,10 @@ class Services:
     audiences: Audiences
     ledger_care: LedgerCare
     queue: Queue
+    messages: Messages
     keys: Keys
+    reports: Reports
+    brakes: Brakes
     registry: Registry
     suppression_feed: SuppressionFeed
     workers: Workers
@@ -122,6 +147,16 @@ def node_names(config: Config) -> NodeNames:
     )
 
 
+def submission_limits(config: Config) -> SessionLimits:
+    """Give the bounds of one message as SMTP has them."""
+    submission = config.submission
+    return SessionLimits(
+        message=submission.max_message_bytes,
+        recipients=submission.max_recipients,
+        line=65_536 if submission.allow_long_lines else 998,
+    )
+
+
 def build_services(
     ledger: Ledger,
     ring: KeyRing,
@@ -130,10 +165,14 @@ def build_services(
     feed: SuppressionFeed,
     *,
     key_maker: KeyMaker | None = None,
+    limits: SessionLimits | None = None,
+    soft_bounces: int = 0,
+    soft_bounce_days: int = 14,
     extra: tuple[object, ...] = (),
     clock: Clock = now,
 ) -> Services:
-    """Put the operations together; `extra` are more objects whose methods are routes.
+    """Put the operations together; `extra` are more objects whose methods are routes, `limits` the
+    bounds of mail handed in over HTTP.
 
     Afterwards `await ledger.read(services.publisher.load)` and `await services.publisher.start()`.
     """
@@ -161,13 +200,18 @@ def build_services(
         "audiences": Audiences(ledger),
         "ledger_care": LedgerCare(ledger, changes, keys),
         "queue": Queue(changes, ask),
+        "messages": Messages(changes, lambda: services.workers, limits or SessionLimits()),
         "keys": Keys(changes, ring, ask),
+        "reports": Reports(changes, ring, node.return_path),
+        "brakes": Brakes(),
     }
     registry = Registry((*nouns.values(), *extra))
     services = Services(
         changes=changes,
         publisher=publisher,
-        suppression_facts=SuppressionFacts(changes, keys),
+        suppression_facts=SuppressionFacts(
+            changes, keys, SoftBounces(keys, count=soft_bounces, days=soft_bounce_days)
+        ),
         registry=registry,
         suppression_feed=feed,
         workers=NoWorkers(),
@@ -192,6 +236,9 @@ async def start_services(
         node_names(config),
         layout.snapshot,
         feed,
+        limits=submission_limits(config),
+        soft_bounces=config.inbound.soft_bounces,
+        soft_bounce_days=config.inbound.soft_bounce_days,
         extra=extra,
     )
     await ledger.read(services.publisher.load)

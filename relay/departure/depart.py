@@ -24,13 +24,12 @@ from relay.mail.header import split
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message
 from relay.settings import SendingDomain, Settings, Switch, effective
+from relay.unsubscription import link_of
 from tracking.plan import Plan
 from tracking.render import render
 from tracking.tokens import Identity, Kind, Mint, campaign_hash
 
 _decode_plan = msgspec.msgpack.Decoder(Plan).decode
-
-SCOPE_LINKS = {"domain": 0, "account": 1, "campaign": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +52,7 @@ class Departure:
     tracking_url: str
     return_path: str
     sender_id: str
+    sign_signed: bool = True  # mail that arrived with a DKIM signature gets ours as well
     _mints: dict[str, Mint] = field(default_factory=dict)
     _plans: dict[int, Plan] = field(default_factory=dict)
 
@@ -77,7 +77,8 @@ class Departure:
         added = message.trace
         if message.unsubscribe:
             added += self._unsubscribe(identity, domain, bounce_domain)
-        signers = self.signers.of(domain) if domain is not None else []
+        signs = domain is not None and (self.sign_signed or not message.signed)
+        signers = self.signers.of(domain) if domain is not None and signs else []
         if signers:
             header = split(content)
             if header.get(b"feedback-id") is None:
@@ -137,7 +138,7 @@ class Departure:
         base_url = (domain.tracking_url if domain else "") or self.tracking_url
         scope = domain.unsubscribe_scope if domain else "account"
         host = urlsplit(base_url).hostname or ""
-        token = self._mint(host).token(Kind.UNSUBSCRIBE, identity, link=SCOPE_LINKS[scope])
+        token = self._mint(host).token(Kind.UNSUBSCRIBE, identity, link=link_of(scope))
         mailbox = verp.mint(
             identity.delivery,
             identity.account,
@@ -145,7 +146,7 @@ class Departure:
             self.keyring,
             kind=verp.ReturnKind.UNSUBSCRIBE,
         )
-        return list_unsubscribe(f"{base_url}/u/{token}", mailbox)
+        return list_unsubscribe(f"{base_url}/u/{token}", mailbox, token)
 
 
 def _still_tracked(

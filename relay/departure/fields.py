@@ -9,10 +9,15 @@ from relay.ids import to_text
 from relay.message import Message
 
 
-def list_unsubscribe(page: str, mailbox: bytes) -> bytes:
-    """Build List-Unsubscribe and List-Unsubscribe-Post (RFC 2369, RFC 8058)."""
+def list_unsubscribe(page: str, mailbox: bytes, token: str) -> bytes:
+    """Build List-Unsubscribe and List-Unsubscribe-Post (RFC 2369, RFC 8058).
+
+    The mail's subject carries the page's token, which says how far the unsubscription reaches; the
+    mailbox alone says whose it is.
+    """
     return (
-        b"List-Unsubscribe: <" + page.encode("ascii") + b">,\r\n\t<mailto:" + mailbox + b">\r\n"
+        b"List-Unsubscribe: <" + page.encode("ascii") + b">,\r\n"
+        b"\t<mailto:" + mailbox + b"?subject=unsubscribe%20" + token.encode("ascii") + b">\r\n"
         b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
     )
 

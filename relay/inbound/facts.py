@@ -1,125 +1,155 @@
-"""From a report and the signed address it came to, to the facts it states about a delivery.
+"""From a report and the delivery it was linked to, to the facts it states.
 
-Guarantees: the signed address decides which delivery a fact is about; the report's own words
-decide only what happened. A report at an address that names no delivery yields nothing here (it
-can suppress nobody). Only abuse complains; `not-spam` and `auth-failure` state nothing; a delay is
-no bounce.
+Guarantees: whose delivery it is was decided by a signature or the ledger (`bounces.linking`); the
+report's own words decide only what happened. A report that is linked to no delivery becomes a fact
+without one: kept, counted, shown, and it suppresses nobody. A delay is no bounce.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bounces.report import Category, Kind, Record, Report
-from bounces.verp import ReturnAddress, ReturnKind
-from metrics import events
-from metrics.events import Event
+from msgspec.structs import replace
+
+from bounces.linking import Consequence, Link, conclude
+from bounces.report import Record, Report
+from metrics.events import Event, Kind
+from relay.mail.header import split
+from relay.mail.keyring import KeyRing
+from relay.unsubscription import scope_of
+from tracking import tokens
 
 SUPPRESSION_SCOPE = "account"  # how far a dead address or a complaint reaches
-_UNSUBSCRIBING = frozenset({"opt-out", "opt-out-list"})
+_KINDS = {
+    "bounced": Kind.BOUNCED,
+    "complained": Kind.COMPLAINED,
+    "unsubscribed": Kind.UNSUBSCRIBED,
+    "autoreplied": Kind.AUTOREPLIED,
+}
 
 
-def facts(
-    report: Report, address: ReturnAddress, at: int, *, scope: str = "domain"
-) -> Sequence[Event]:
-    """Give the events that a mail at `address` states; `at` is microseconds since the epoch.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How far an unsubscription by mail reaches, as our own token in its subject says."""
 
-    `scope` is how far an unsubscription reaches: account, domain or campaign.
+    scope: str = "domain"
+    domain_id: int = 0
+    campaign_hash: int = 0
+
+
+NO_WISH = Wish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What a report states: the conclusion, and the facts to record (none where it says nothing
+    about a delivery).
     """
-    if not address.delivery:
-        return ()
-    if address.kind is ReturnKind.UNSUBSCRIBE:
-        return (_unsubscribed(address, at, scope, "mailto"),)
-    match report.kind:
-        case Kind.COMPLAINT:
-            return _complaint(report, address, at, scope)
-        case Kind.BOUNCE:
-            return _bounce(report, address, at)
-        case Kind.AUTOREPLY:
-            return (_about(address, events.Kind.AUTOREPLIED, at, reason="autoreply"),)
-        case Kind.UNSUBSCRIBE:
-            return (_unsubscribed(address, at, scope, "mail"),)
-        case _:
-            return ()
+
+    consequence: Consequence
+    events: Sequence[Event]
 
 
-def _bounce(report: Report, address: ReturnAddress, at: int) -> Sequence[Event]:
-    record = _weightiest(report.failed)
-    if record is None or record.action in ("delayed", "delivered", "relayed", "expanded"):
-        return ()
-    return (
-        _about(
-            address,
-            events.Kind.BOUNCED,
-            at,
-            category=record.category.value,
-            reason=record.reason,
-            code=record.code,
-            enhanced=record.status,
-            reply=record.diagnostic,
-            host=record.remote_mta,
-            provider=record.provider,
-            returned=True,
-            scope=SUPPRESSION_SCOPE if _address_is_dead(record) else "",
-        ),
+def stated(
+    report: Report,
+    found: Link | None,
+    at: int,
+    *,
+    account: int = 0,
+    wish: Wish = NO_WISH,
+    trust_words: bool = False,
+) -> Stated:
+    """Say what a report means; `at` is microseconds since the epoch.
+
+    `found` None: it could not be linked; `account` is then whose mailbox it came to, 0 where nobody
+    knows.
+    """
+    said = conclude(report, found, trust_words=trust_words)
+    kind = _KINDS.get(said.event)
+    if kind is None:
+        return Stated(consequence=said, events=())
+    event = Event(
+        kind=kind,
+        at=at,
+        delivery=found.delivery if found else 0,
+        account=found.account if found else account,
+        category=said.category if kind is Kind.BOUNCED else "",
+        reason=_reason(kind, said, report),
+        returned=kind is Kind.BOUNCED,
+    )
+    event = _with_words(event, said.record)
+    if found is None:
+        event = _with_traces(event, report, said.record)
+    if said.suppress:
+        event = _with_reach(event, wish)
+    return Stated(consequence=said, events=(event,))
+
+
+def wish_of(message: bytes, found: Link | None, keyring: KeyRing, hosts: Sequence[str]) -> Wish:
+    """Read the token that our List-Unsubscribe put into the subject; NO_WISH where there is none
+    of this delivery.
+    """
+    subject = split(message).get(b"subject") or b""
+    for word in subject.decode("ascii", "replace").split():
+        for host in hosts if len(word) == tokens.HEAD_SIZE else ():
+            try:
+                token = tokens.read(word, host, keyring)
+            except tokens.BadTokenError:
+                continue
+            identity = token.identity
+            if token.kind is tokens.Kind.UNSUBSCRIBE and found is not None:
+                if identity.delivery != found.delivery:
+                    return NO_WISH
+                return Wish(
+                    scope=scope_of(token.link),
+                    domain_id=identity.domain,
+                    campaign_hash=identity.campaign,
+                )
+    return NO_WISH
+
+
+def _reason(kind: Kind, said: Consequence, report: Report) -> str:
+    if kind is Kind.COMPLAINED:
+        return "abuse"
+    if kind is Kind.AUTOREPLIED:
+        return "autoreply"
+    if kind is Kind.UNSUBSCRIBED and said.record is not None:
+        return said.record.feedback_type or "mail"
+    return said.reason or report.kind.value
+
+
+def _with_words(event: Event, record: Record | None) -> Event:
+    """Add what the remote said."""
+    if record is None:
+        return event
+    return replace(
+        event,
+        code=record.code,
+        enhanced=record.status,
+        reply=record.diagnostic,
+        host=record.remote_mta,
+        provider=record.provider,
     )
 
 
-def _address_is_dead(record: Record) -> bool:
-    """Code and text agree that nobody is there: only then may a report suppress (events.md)."""
-    return record.category is Category.HARD and record.klass == "user-unknown"
+def _with_traces(event: Event, report: Report, record: Record | None) -> Event:
+    """Add what a person needs to find out whose mail it was."""
+    return replace(
+        event,
+        recipient=record.recipient if record else "",
+        message_id=report.returned.message_id,
+        subject=report.returned.subject,
+    )
 
 
-def _weightiest(records: Sequence[Record]) -> Record | None:
-    """One delivery has one recipient: a hard record outweighs soft ones, else the first counts."""
-    for record in records:
-        if record.category is Category.HARD:
-            return record
-    return records[0] if records else None
-
-
-def _complaint(report: Report, address: ReturnAddress, at: int, scope: str) -> Sequence[Event]:
-    kind = report.records[0].feedback_type if report.records else "abuse"
-    if kind in _UNSUBSCRIBING:
-        return (_unsubscribed(address, at, scope, kind),)
-    if kind in ("", "abuse"):
-        return (
-            _about(address, events.Kind.COMPLAINED, at, reason="abuse", scope=SUPPRESSION_SCOPE),
-        )
-    return ()
-
-
-def _unsubscribed(address: ReturnAddress, at: int, scope: str, how: str) -> Event:
-    return _about(address, events.Kind.UNSUBSCRIBED, at, reason=how, scope=scope)
-
-
-def _about(
-    address: ReturnAddress,
-    kind: events.Kind,
-    at: int,
-    *,
-    category: str = "",
-    reason: str = "",
-    code: int = 0,
-    enhanced: str = "",
-    reply: str = "",
-    host: str = "",
-    provider: str = "",
-    returned: bool = False,
-    scope: str = "",
-) -> Event:
-    return Event(
-        kind=kind,
-        at=at,
-        delivery=address.delivery,
-        account=address.account,
-        category=category,
-        reason=reason,
-        code=code,
-        enhanced=enhanced,
-        reply=reply,
-        host=host,
-        provider=provider,
-        returned=returned,
-        scope=scope,
+def _with_reach(event: Event, wish: Wish) -> Event:
+    """Say how far the fact suppresses."""
+    if event.kind is not Kind.UNSUBSCRIBED:
+        return replace(event, scope=SUPPRESSION_SCOPE)
+    return replace(
+        event,
+        scope=wish.scope,
+        sending_domain_id=wish.domain_id,
+        campaign_hash=wish.campaign_hash,
     )

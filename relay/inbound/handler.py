@@ -3,7 +3,8 @@
 Guarantees: mail to any other address is refused at RCPT before its body is read (no backscatter,
 no poisoned suppressions); 250 after DATA means that the facts are on disk; reading happens off the
 event loop and never raises; what cannot be read is kept, counted and acknowledged (bouncing a
-bounce helps nobody, RFC 5321 section 6.1).
+bounce helps nobody, RFC 5321 section 6.1). A mailbox for feedback loops is signed without a
+delivery: what comes there is linked by what we signed in the returned copy.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from bounces import verp
+from bounces.linking import Link, link
 from bounces.read import read
-from bounces.report import Kind
+from bounces.report import Kind, Report
 from metrics.events import Event
 from relay.clock import Clock
 from relay.errors import StorageError
-from relay.inbound.facts import facts
+from relay.inbound.facts import stated, wish_of
 from relay.inbound.kept import Kept
 from relay.mail.keyring import KeyRing
 
@@ -37,10 +39,14 @@ class InboundHandler:
         record: Callable[[Sequence[Event]], Awaitable[None]],
         kept: Kept,
         clock: Clock,
+        hosts: Callable[[], Collection[str]] = tuple,
+        trust_words: bool = False,
     ) -> None:
         """Take the keys that sign our addresses and where facts go (`record` returns when they are
-        on disk).
+        on disk); `hosts` are our tracking hosts, `trust_words` as in `bounces.linking.conclude`.
         """
+        self._hosts = hosts
+        self._trust_words = trust_words
         self._keyring = keyring
         self._record = record
         self._kept = kept
@@ -58,7 +64,7 @@ class InboundHandler:
             self.counts["refused"] += 1
             return "550 5.1.1 no such address here"
         envelope.rcpt_tos.append(address)
-        envelope.signed = [*getattr(envelope, "signed", ()), signed]
+        envelope.signed = [*getattr(envelope, "signed", ()), (address.encode(), signed)]
         return "250 2.1.5 recipient ok"
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
@@ -67,15 +73,40 @@ class InboundHandler:
         report = await asyncio.to_thread(read, message)
         self.counts[report.kind.value] += 1
         at = self._clock()
-        stated: list[Event] = []
-        for address in envelope.signed:
-            stated += facts(report, address, at)
-            if report.kind is Kind.OTHER and address.kind is not verp.ReturnKind.UNSUBSCRIBE:
-                await asyncio.to_thread(self._kept.keep, message, at, address.delivery)
+        facts: list[Event] = []
+        for address, signed in envelope.signed:
+            facts += self._facts(message, report, address, signed, at)
+            if report.kind is Kind.OTHER and signed.kind is not verp.ReturnKind.UNSUBSCRIBE:
+                await asyncio.to_thread(self._kept.keep, message, at, signed.delivery)
         try:
-            if stated:
-                await self._record(stated)
+            if facts:
+                await self._record(facts)
         except StorageError:
             _log.warning("facts of a returned mail could not be stored; it stays with its sender")
             return "451 4.3.0 try again later"
         return "250 2.0.0 read, thank you"
+
+    def _facts(
+        self, message: bytes, report: Report, address: bytes, signed: verp.ReturnAddress, at: int
+    ) -> Sequence[Event]:
+        found = self._link(report, address, signed)
+        if found is None:
+            self.counts["unlinked"] += 1
+        wish = wish_of(message, found, self._keyring, tuple(self._hosts()))
+        said = stated(
+            report,
+            found,
+            at,
+            account=signed.account,
+            wish=wish,
+            trust_words=self._trust_words,
+        )
+        return said.events
+
+    def _link(self, report: Report, address: bytes, signed: verp.ReturnAddress) -> Link | None:
+        if signed.delivery:
+            return link(report, address, self._keyring)
+        found = link(report, b"", self._keyring)
+        if found is not None and signed.account not in (0, found.account):
+            return None  # a mailbox of one account says nothing about another's mail
+        return found

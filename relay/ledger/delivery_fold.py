@@ -100,15 +100,18 @@ class DeliveryFold:
         self._changes.fate(fate, new=known.fate is None, opener=opener)
 
     def fold_outlived(self, late: Sheet, facts: Sequence[Fact]) -> None:
-        """Count events from their token's ids alone, as events only, and keep nothing else: their
-        delivery was pruned, or their sending domain keeps sums only.
-        """
+        """Count events whose delivery was pruned from their token's ids alone, as events only."""
         for fact in facts:
             mailing = self._mailings.of_token(self._connection, fact.event)
             fate = Fate(fact.event.delivery, mailing.id)
             verdict = self._alone(fate, fact.event)
             count_event(late, fate, fact.event, verdict, +1)
             self._first(mailing, fact.event)
+
+    def fold_sum_only(self, late: Sheet, fact: Fact) -> None:
+        """Count a hit whose sending domain keeps sums only; nothing but sums is left of it."""
+        self.fold_outlived(late, [fact])
+        self._sheet.counter("unkept", "", result_of(fact.event))
 
     def fold_unowned(self, fact: Fact) -> None:
         """Keep a fact without a delivery; a refusal counts, as a message of its own."""

@@ -127,7 +127,7 @@ class Folder:
             work.fold(Known(number, fate, mailing, earlier.get(number, []), pruned), about)
         for fact in unowned:
             if fact.event.kind in HITS:
-                work.fold_outlived(late, [fact])  # a domain that keeps sums only
+                work.fold_sum_only(late, fact)
             else:
                 work.fold_unowned(fact)
         work.finish()

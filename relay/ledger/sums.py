@@ -230,6 +230,8 @@ def _compare_counters(connection: Connection, sheet: Sheet) -> list[str]:
     have, should = Counter[str](), Counter[str]()
     for label, value in connection.execute(select(c.label, c.value).where(c.name == "events")):
         have[label] += value
+    for label, value in connection.execute(select(c.label, c.value).where(c.name == "unkept")):
+        should[label] += value  # counted, and kept as sums only
     for (_, _, label), value in sheet.counters.items():
         should[label] += value
     return [

@@ -12,13 +12,19 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from relay.config import Config
+from relay.control.brakes import Brakes
+from relay.control.maildir import Maildir
+from relay.control.own_facts import OwnFacts
 from relay.control.publish import Publisher
+from relay.control.reports import ReportDesk, tracking_hosts
 from relay.control.services import Services, start_services
 from relay.control.tracking_hosts import TrackingHosts
 from relay.errors import StorageError
@@ -34,6 +40,9 @@ from relay.process.measuring import Measuring
 from relay.process.together import running
 from relay.spool.protocol import Batch
 from relay.web.admin.app import build_admin_app
+from relay.web.clients import ClientAddress
+from relay.web.page.app import add_page
+from relay.web.page.live import Live
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +66,14 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         async def marks(spools: Sequence[str]) -> dict[str, int]:
             return {spool: await folder.mark(spool) for spool in spools}
 
+        folding = asyncio.Lock()
+
         async def fold(spool: str, batches: Sequence[Batch]) -> int:
-            await facts.take(batches)
-            mark = await folder.fold(spool, batches)
-            await facts.settle()
-            return mark
+            async with folding:
+                await facts.take(batches)
+                mark = await folder.fold(spool, batches)
+                await facts.settle()
+                return mark
 
         publisher = services.publisher
         hub = Hub(layout.link_socket, marks, fold, lambda: publisher.version, publisher.replay)
@@ -69,16 +81,33 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         feed.replaced = hub.suppressed
         feed.caught_up = lambda: _caught_up(hub, config.workers)
         services.workers = hub
+        desk = ReportDesk(
+            ledger,
+            keyring,
+            OwnFacts(config.node.name, folder.mark, fold).record,
+            lambda: tracking_hosts(publisher.settings, config.tracking.base_url),
+            trust_words=config.inbound.trust_words,
+        )
+        services.reports.desk = desk
+        brakes = Brakes(services.changes, config.brakes)
+        services.brakes.standings = lambda: brakes.standings
         hosts = TrackingHosts(services.changes, config.tracking.check_seconds)
         if hosts.checks:
             services.domains.host_set = hosts.look_now
         services.metrics = Measuring(
-            ledger, hub, config.node.name, config.workers, lambda: hosts.failing
+            ledger,
+            hub,
+            config.node.name,
+            config.workers,
+            lambda: hosts.failing,
+            lambda: brakes.standings,
         )
         services.ready = partial(_whats_wrong, hub, publisher, config.workers)
         await hub.start()
         stack.push_async_callback(hub.stop)
-        await _serve_admin(stack, services, config, layout, sockets["admin"])
+        live = Live(ledger)
+        folder.listeners.append(lambda folded: live.touched(folded.mailings))
+        await _serve_admin(stack, services, config, layout, sockets["admin"], live)
         retention = Retention(events=config.ledger.event_days)
         upkeep = Upkeep(ledger, retention, judge)
         async with running(
@@ -87,12 +116,24 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
             feed.keep_written,
             lambda: feed.keep_expiring(services.changes),
             hosts.keep_checking,
+            live.keep_telling,
+            brakes.keep_watching,
+            *_maildir(config, desk),
         ):
             child.ready()
             await child.stopping.wait()
             _log.info("stopping")
         await hub.stop()
         await feed.finish()
+
+
+def _maildir(config: Config, desk: ReportDesk) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Give the job that reads the Maildir, if one is set."""
+    inbound = config.inbound
+    if not inbound.maildir:
+        return []
+    watched = Maildir(Path(inbound.maildir), desk.take, max_octets=inbound.max_message_bytes)
+    return [watched.keep_reading]
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
@@ -133,9 +174,12 @@ async def _serve_admin(
     config: Config,
     layout: Layout,
     listening: socket.socket,
+    live: Live,
 ) -> None:
     """Serve the operator on the admin listener, and on a unix socket that needs no key."""
     app = build_admin_app(services, allowed_hosts=config.admin.allowed_hosts)
+    proxies = ClientAddress(config.tracking.trusted_proxies)
+    add_page(app, services, live, secure=config.admin.behind_proxy, clients=proxies)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

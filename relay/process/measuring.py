@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from importlib.metadata import PackageNotFoundError, version
 
+from bounces.report import Kind
 from metrics.prometheus import Sample, exposition
+from relay.control.brakes import Standing
 from relay.ledger.engine import Ledger
 from relay.ledger.facts_total import facts_total
 from relay.link.hub import Hub, Peer
 
 _SUBMITTED = ("accepted", "refused", "failed")
+_CAME_BACK = (*(kind.value for kind in Kind), "refused", "unlinked")
 _STATES = ("waiting", "claimed", "held")
 
 
@@ -25,9 +28,11 @@ class Measuring:
         node: str,
         workers: int,
         failing_hosts: Callable[[], Sized] = tuple,
+        brakes: Callable[[], Iterable[Standing]] = tuple,
     ) -> None:
         """Take where numbers come from."""
         self._failing_hosts = failing_hosts
+        self._brakes = brakes
         self._ledger = ledger
         self._hub = hub
         self._node = node
@@ -54,6 +59,13 @@ class Measuring:
         withdrawn = _count(peers.values(), "hits_withdrawn")
         yield Sample("waypost_hits_withdrawn_total", (), withdrawn)
         yield Sample("waypost_tracking_hosts_failing", (), float(len(self._failing_hosts())))
+        for one in self._brakes():
+            labels = (one.rate.sending_domain, one.rate.kind)
+            yield Sample("waypost_brake_level", labels, float(one.level))
+            yield Sample("waypost_brake_rate", labels, one.rate.value)
+        for kind in _CAME_BACK:
+            total = _count(peers.values(), f"inbound_{kind}")
+            yield Sample("waypost_inbound_mails_total", (kind,), total)
         for result in _SUBMITTED:
             total = _count(peers.values(), f"submissions_{result}")
             yield Sample("waypost_submissions_total", (result,), total)

@@ -21,6 +21,7 @@ from metrics.events import Event, Hit, Kind
 from relay.clock import Clock
 from relay.mail.keyring import KeyRing
 from relay.settings import Blocks, SendingDomain
+from relay.unsubscription import scope_of
 from relay.web.clients import ClientAddress
 from relay.web.discreet import Privacy, sum_only, without_address
 from tracking import tokens
@@ -48,7 +49,6 @@ _PAGE_HEADERS = _CLICK_HEADERS | {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
 }
-SCOPES = ("domain", "account", "campaign")  # by the link index of an unsubscribe token
 _MAX_USER_AGENT = 400
 _BODY_SECONDS = 10
 
@@ -155,7 +155,7 @@ class TrackingHost:
                 account=token.identity.account,
                 sending_domain_id=token.identity.domain,
                 campaign_hash=token.identity.campaign,
-                scope=SCOPES[token.link] if token.link < len(SCOPES) else SCOPES[0],
+                scope=scope_of(token.link),
                 reason="one-click" if "button" not in form else "page",
             )
         )

@@ -8,7 +8,7 @@ only is kept until the delivery's acceptance arrives, from whichever worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from metrics.events import Event, Kind
 from relay.clock import DAY
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
+from relay.control.operations.soft_bounces import SoftBounces, is_soft_bounce
 from relay.control.operations.suppression_rows import Suppress, SuppressionKeys, put
 from relay.control.operations.words import regular_address
 from relay.errors import InvalidError
@@ -48,19 +49,36 @@ class _Known(NamedTuple):
 class SuppressionFacts:
     """Turns facts into entries."""
 
-    def __init__(self, changes: Changes, keys: SuppressionKeys) -> None:
-        """Take the door to the ledger and what turns addresses into keys."""
+    def __init__(
+        self, changes: Changes, keys: SuppressionKeys, soft: SoftBounces | None = None
+    ) -> None:
+        """Take the door to the ledger, what turns addresses into keys, and who counts soft
+        bounces.
+        """
         self._changes = changes
         self._keys = keys
+        self._soft = soft if soft is not None and soft.counts else None
+        self._bounced: list[Event] = []  # softly, and not counted yet
         self._waiting = True  # whether facts may be waiting for their deliveries
 
     async def take(self, batches: Sequence[Batch]) -> int:
         """Take what suppresses out of batches of facts; give the number of new entries."""
-        return await self.take_events(suppressing(batches))
+        picked = list(_picked(batches))
+        if self._soft is not None:
+            self._bounced += [event for event in picked if is_soft_bounce(event)]
+        return await self.take_events([event for event in picked if event.scope])
 
     async def settle(self) -> int:
-        """Take facts that waited for a delivery which may have arrived; cheap when none waits."""
-        return await self.take_events(())
+        """Take facts that waited for a delivery which may have arrived, and count soft bounces that
+        were folded; cheap when there is neither.
+        """
+        made = await self.take_events(())
+        if self._soft is None or not self._bounced:
+            return made
+        soft, bounced, self._bounced = self._soft, self._bounced, []
+        return made + await self._changes.make(
+            _CALLER, lambda change: soft.take(change, bounced), settings=False
+        )
 
     async def take_events(self, events: Sequence[Event]) -> int:
         """Take these facts and those that waited."""
@@ -106,16 +124,19 @@ class SuppressionFacts:
 
 def suppressing(batches: Iterable[Batch]) -> list[Event]:
     """Pick the facts that suppress somebody; what cannot be read is the fold's to report."""
-    found = []
+    return [event for event in _picked(batches) if event.scope]
+
+
+def _picked(batches: Iterable[Batch]) -> Iterator[Event]:
+    """Give the facts that suppress somebody, and soft bounces."""
     for batch in batches:
         for raw in batch.events:
             try:
                 event = _decode(raw)
             except msgspec.DecodeError:
                 continue
-            if event.scope and event.kind in _REASONS:
-                found.append(event)
-    return found
+            if event.kind in _REASONS and (event.scope or is_soft_bounce(event)):
+                yield event
 
 
 def _stated(event: Event) -> _Known | None:
