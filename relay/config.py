@@ -130,8 +130,6 @@ class DeliverySection(Section, frozen=True):
     pool_domains: tuple[str, ...] = ()
     warm_up: tuple[str, ...] = ()
     sign_signed: bool = False
-    hold_failing_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
-    hold_after: Positive = 200
 
 
 class Sandbox(Section, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import Counter
 
 from relay.clock import now
 from relay.live_settings import LiveSettings
@@ -110,7 +111,7 @@ class Receiver:
             "connections": float(self._doors.sessions()),
             "inflight_bytes": float(self._doors.gate.inflight),
             "facts_until": float(self._facts_until),
-            **{f"queued_{state}": float(n) for state, n in self._spool.totals._asdict().items()},
+            **self._queued(),
             "oldest_queued": self._oldest,
             "outbox_bytes": float(outbox),
             "suppressions": float(len(self._suppressions)),
@@ -120,6 +121,12 @@ class Receiver:
             "max_rss_bytes": float(usage.ru_maxrss) * 1024,
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
         }
+
+    def _queued(self) -> dict[str, float]:
+        queued: Counter[str] = Counter()
+        for outlet in self._sending.outlets:
+            queued.update(outlet.spool.totals._asdict())
+        return {f"queued_{state}": float(count) for state, count in queued.items()}
 
     def counters(self) -> dict[str, int]:
         """Give the worker's counters since it started."""
