@@ -1,0 +1,279 @@
+"""What comes back through the running relay: real reports suppress, stop queued mail, and show
+under the right reason; what cannot be linked is kept and suppresses nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiohttp
+import pytest
+
+from relay.sandbox.reading import Reading, read
+from relay.sandbox.returns import Returned, complaint, delivery_report
+from relay.sandbox.sink import Sink
+from tests.harness.provision import must, provision
+from tests.harness.relay_under_test import RelayUnderTest
+from tests.harness.sink_route import SinkRoute, sink_route
+
+pytestmark = pytest.mark.timeout(180)
+
+DOMAINS = ("news.test", "shop.test", "club.test")
+
+
+@pytest.fixture
+async def route(tmp_path: Path) -> AsyncIterator[SinkRoute]:
+    drop = {"maildir": str(tmp_path / "drop")}
+    async with sink_route(tmp_path / "node", tracked=DOMAINS, inbound=drop) as up:
+        yield up
+
+
+async def _suppressed(route: SinkRoute, recipient: str) -> list[dict[str, Any]]:
+    found = await route.ask("GET", f"/suppressions?recipient={recipient}")
+    items: list[dict[str, Any]] = found["items"]
+    return items
+
+
+async def _become(route: SinkRoute, what: str, holds: Callable[[], Any]) -> None:
+    await route.relay.until(holds, what, 30)
+
+
+def _about(route: SinkRoute, to: str, body: bytes) -> Returned:
+    sender = route.sink.got[-1].sender
+    text = sender.decode() if isinstance(sender, bytes) else str(sender)
+    return Returned(sender=text, recipient=to, content=body, at=1.8e9)
+
+
+def _dsn(about: Returned) -> bytes:
+    return delivery_report(about, status="5.1.1", diagnostic="550 5.1.1 No such user here")
+
+
+# --- the sandbox's own recipients
+
+
+@pytest.mark.parametrize(
+    ("part", "reason", "measures"),
+    [
+        ("bounce-later", "hard-bounce", {"later_hard": 1, "delivered": 0, "excluded": 1}),
+        ("complain", "complaint", {"complained": 1, "delivered": 1, "excluded": 1}),
+    ],
+)
+async def test_a_report_of_the_sandbox_suppresses_and_stops_queued_mail(
+    tmp_path: Path, part: str, reason: str, measures: dict[str, int]
+) -> None:
+    to = f"{part}@inbox.sandbox.test"
+    async with RelayUnderTest(tmp_path, workers=2) as relay:
+        tenant = await provision(relay, tracked=DOMAINS, passwordless=True)
+        route = SinkRoute(relay, tenant, Sink())
+        await must(relay, "POST", "/pauses", {"kind": "domain", "value": "shop.test"})
+        await asyncio.sleep(1.0)
+        await route.submit(to, domain="shop.test")  # waits in the queue
+        await route.submit(to)
+
+        async def suppressed() -> bool:
+            return bool(await _suppressed(route, to))
+
+        await _become(route, f"{to} to be suppressed", suppressed)
+        (entry,) = await _suppressed(route, to)
+        assert (entry["reason"], entry["scope"]) == (reason, "account")
+        assert entry["event"]["delivery"]
+        (pause,) = (await must(relay, "GET", "/pauses"))["items"]
+        await must(relay, "DELETE", f"/pauses/{pause['id']}")
+        await route.stats_become("shop.test", excluded=1, delivered=0)
+        excluded = measures.pop("excluded")
+        await route.stats_become("news.test", **measures)
+        facet = "/domains/shop.test/stats?measures=excluded&group_by=exclusion_reason"
+        (row,) = (await must(relay, "GET", facet))["rows"]
+        assert (row["group"]["exclusion_reason"], row["values"]["excluded"]) == (reason, excluded)
+        if part == "bounce-later":
+            facet = "/domains/news.test/stats?measures=later_hard&group_by=bounce_reason"
+            (row,) = (await must(relay, "GET", facet))["rows"]
+            assert row["group"]["bounce_reason"] == "userunknown"
+        assert (await must(relay, "GET", "/sums"))["differences"] == []
+
+
+# --- reports by other doors
+
+
+async def test_a_report_handed_in_over_http_is_linked_by_its_copy(route: SinkRoute) -> None:
+    body = await route.send("ann@inbox.test")
+    report = _dsn(_about(route, "ann@inbox.test", body))
+    answer = await _post(route, report)
+    assert (answer["kind"], answer["event"], answer["suppressed"]) == ("bounce", "bounced", True)
+    assert answer["linked_by"] in ("return-path", "copy")
+    assert [e["reason"] for e in await _suppressed(route, "ann@inbox.test")] == ["hard-bounce"]
+    await route.stats_become("news.test", later_hard=1)
+
+
+async def test_without_anything_of_ours_the_message_id_links_and_suppresses_nobody(
+    route: SinkRoute,
+) -> None:
+    body = await route.send("ann@inbox.test")
+    await route.stats_become("news.test", delivered=1)
+    mid = read(body).message_id
+    bare = f"From: news@news.test\r\nTo: ann@inbox.test\r\nMessage-ID: {mid}\r\n\r\nx\r\n".encode()
+    about = Returned(sender="x@y.test", recipient="ann@inbox.test", content=bare, at=1.8e9)
+    answer = await _post(route, _dsn(about))
+    assert (answer["linked_by"], answer["suppressed"]) == ("message-id", False)
+    assert answer["kept_because"]
+    await route.stats_become("news.test", later_hard=1)
+    assert await _suppressed(route, "ann@inbox.test") == []
+
+
+async def test_what_cannot_be_linked_is_kept_and_suppresses_nobody(route: SinkRoute) -> None:
+    about = Returned(
+        sender="x@y.test", recipient="eve@inbox.test", content=b"Subject: s\r\n\r\n", at=1.8e9
+    )
+    answer = await _post(route, _dsn(about))
+    assert (answer["delivery"], answer["event"], answer["suppressed"]) == ("", "bounced", False)
+    (entry,) = (await route.ask("GET", "/reports/unlinked"))["items"]
+    assert (entry["recipient"], entry["reason"]) == ("eve@inbox.test", "userunknown")
+    assert await _suppressed(route, "eve@inbox.test") == []
+    assert (await route.ask("GET", "/sums"))["differences"] == []
+
+
+async def test_a_feedback_loop_writes_to_a_mailbox_without_a_delivery(route: SinkRoute) -> None:
+    account = route.tenant.account
+    path = f"/reports/mailbox?account={account}"
+    mailbox = (await route.ask("GET", path))["address"]
+    assert mailbox.startswith("f+")
+    body = await route.send("ann@inbox.test")
+    report = complaint(_about(route, "ann@inbox.test", body), to=mailbox)
+    assert (await route.hand_back(mailbox, report))[0] == 250
+    await route.stats_become("news.test", complained=1)
+    assert [e["reason"] for e in await _suppressed(route, "ann@inbox.test")] == ["complaint"]
+    # A copy that carries nothing of ours is kept as a report of its own.
+    stranger = Returned(
+        sender="x@y.test", recipient="bob@inbox.test", content=b"Subject: s\r\n\r\n", at=1.8e9
+    )
+    assert (await route.hand_back(mailbox, complaint(stranger, to=mailbox)))[0] == 250
+
+    async def listed() -> bool:
+        return bool((await route.ask("GET", "/reports/unlinked"))["items"])
+
+    await _become(route, "the report to be listed", listed)
+    assert await _suppressed(route, "bob@inbox.test") == []
+    # The mailbox of another account says nothing about this one's mail.
+    other = (await route.ask("GET", "/reports/mailbox?account=1"))["address"]
+    body = await route.send("cem@inbox.test")
+    report = complaint(_about(route, "cem@inbox.test", body), to=other)
+    assert (await route.hand_back(other, report))[0] == 250
+
+    async def two_listed() -> bool:
+        return len((await route.ask("GET", "/reports/unlinked"))["items"]) == 2
+
+    await _become(route, "the foreign report to be listed", two_listed)
+    assert await _suppressed(route, "cem@inbox.test") == []
+
+
+async def test_a_maildir_is_read_and_emptied(route: SinkRoute, tmp_path: Path) -> None:
+    body = await route.send("ann@inbox.test")
+    report = _dsn(_about(route, "ann@inbox.test", body))
+    new = tmp_path / "drop" / "new"
+    (new / "1.first").write_bytes(report)
+
+    async def moved() -> bool:
+        return not list(new.iterdir())
+
+    await _become(route, "the mail to be moved", moved)
+    assert [p.name for p in (tmp_path / "drop" / "cur").iterdir()] == ["1.first:2,S"]
+    assert [e["reason"] for e in await _suppressed(route, "ann@inbox.test")] == ["hard-bounce"]
+
+
+async def test_an_unsigned_address_is_refused_before_the_mail(route: SinkRoute) -> None:
+    body = await route.send("ann@inbox.test")
+    about = _about(route, "ann@inbox.test", body)
+    forged = about.sender.replace(about.sender[5], "a" if about.sender[5] != "a" else "b")
+    assert (await route.hand_back(forged, _dsn(about)))[0] == 550
+
+
+async def test_words_without_a_machine_readable_part_suppress_nobody(route: SinkRoute) -> None:
+    """bad-inputs B05: whoever got a mail knows its return path and can write such a text."""
+    body = await route.send("ann@inbox.test")
+    about = _about(route, "ann@inbox.test", body)
+    words = (
+        b"From: MAILER-DAEMON@mx.inbox.test\r\nSubject: Undelivered Mail Returned to Sender\r\n\r\n"
+        b"<ann@inbox.test>: host mx.inbox.test said: 550 5.1.1 No such user here\r\n"
+    )
+    assert (await route.hand_back(about.sender, words))[0] == 250
+    await route.stats_become("news.test", later_hard=1)
+    assert await _suppressed(route, "ann@inbox.test") == []
+
+
+# --- unsubscription, by each way and in each scope
+
+
+@pytest.mark.parametrize("way", ["mailto", "page", "one-click"])
+async def test_scopes_of_an_unsubscription_are_in_force_with_control_down(
+    route: SinkRoute, way: str
+) -> None:
+    for domain, scope in zip(DOMAINS, ("account", "domain", "campaign"), strict=True):
+        await route.ask("PATCH", f"/domains/{domain}", {"unsubscribe_scope": scope})
+    await asyncio.sleep(1.0)
+    people = {domain: f"{domain.partition('.')[0]}@inbox.test" for domain in DOMAINS}
+    mails = {
+        domain: await route.reading(to, domain=domain, campaign="spring")
+        for domain, to in people.items()
+    }
+    os.kill(route.relay.pids()["control"], signal.SIGSTOP)
+    try:
+        for reading in mails.values():
+            await _unsubscribe(route, reading, way)
+        await asyncio.sleep(1.0)  # the promise
+        before = len(route.sink.bodies)
+        wanted = [
+            (people["news.test"], "shop.test", "spring", False),  # account: nowhere any more
+            (people["shop.test"], "shop.test", "summer", False),  # domain: not from there
+            (people["shop.test"], "club.test", "spring", True),
+            (people["club.test"], "club.test", "spring", False),  # campaign: not this one
+            (people["club.test"], "club.test", "summer", True),
+        ]
+        for to, domain, campaign, _ in wanted:
+            await route.submit(to, domain=domain, campaign=campaign)
+        due = before + sum(goes for *_, goes in wanted)
+
+        async def arrived() -> bool:
+            return len(route.sink.bodies) == due
+
+        await _become(route, f"{due} mails", arrived)
+    finally:
+        os.kill(route.relay.pids()["control"], signal.SIGCONT)
+    for domain, scope in zip(DOMAINS, ("account", "domain", "campaign"), strict=True):
+        await route.stats_become(domain, unsubscribed=1)
+        (entry,) = await _suppressed(route, people[domain])
+        assert (entry["reason"], entry["scope"]) == ("unsubscribe", scope)
+    assert len(route.sink.bodies) == due
+
+
+async def _unsubscribe(route: SinkRoute, reading: Reading, way: str) -> None:
+    if way == "mailto":
+        parts = urlsplit(reading.unsubscribe_mail)
+        subject = parse_qs(parts.query)["subject"][0]
+        mail = f"From: somebody@inbox.test\r\nSubject: {subject}\r\n\r\n"
+        assert (await route.hand_back(unquote(parts.path), mail.encode()))[0] == 250
+        return
+    form = {"List-Unsubscribe": "One-Click"} | ({"button": "page"} if way == "page" else {})
+    async with aiohttp.ClientSession() as session:
+        async with session.get(reading.unsubscribe) as answer:  # changes nothing
+            assert answer.status == 200
+        async with session.post(reading.unsubscribe, data=form) as answer:
+            assert answer.status == 200
+
+
+async def _post(route: SinkRoute, report: bytes) -> dict[str, Any]:
+    connector = aiohttp.UnixConnector(str(route.relay.data_dir / "run" / "admin.sock"))
+    headers = {"Content-Type": "message/rfc822"}
+    url = "http://localhost/api/v1/reports"
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post(url, data=report, headers=headers) as answer,
+    ):
+        said: dict[str, Any] = await answer.json()
+        assert answer.status == 200, said
+        return said
