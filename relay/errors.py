@@ -59,6 +59,8 @@ class OperationError(WaypostError):
 
     status = 400
     slug = "bad-request"
+    reply = ""  # the SMTP reply that says the same, where there is one
+    retry_after = 0  # seconds after which it may be tried again; 0: no word about it
 
     def __init__(self, detail: str, *, field: str = "") -> None:
         """Keep what was wrong and what was expected, in words for the person who asked."""

@@ -25,6 +25,7 @@ COMMANDS: tuple[str, ...] = (
     "block",
     "pause",
     "queue",
+    "send",
     "suppression",
     "apikey",
     "operator",

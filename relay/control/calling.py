@@ -6,8 +6,8 @@ media type checked, and query and body read by the same rules, before an operati
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -35,6 +35,7 @@ class Asked:
     query: Sequence[tuple[str, str]] = ()
     media_type: str = ""  # of the body, with its parameters
     body: bytes = b""
+    fields: Mapping[str, str] = field(default_factory=dict)  # header fields, names in lower case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,14 @@ async def run(
     elif asked.query:
         name = asked.query[0][0]
         raise InvalidError(f"this address takes no parameters, not {name!r}", field=name[:100])
-    if found.body is not None:
+    if found.fields:
+        wanted = {name.lower() for name in found.fields}
+        arguments["fields"] = {name: asked.fields[name] for name in wanted & asked.fields.keys()}
+    if found.takes_raw:
+        is_raw = _kind(asked) == found.takes_raw
+        arguments["raw"] = asked.body if is_raw else None
+        arguments["body"] = None if is_raw else _body(found, asked)
+    elif found.body is not None:
         arguments["body"] = _body(found, asked)
     elif asked.body:
         raise MalformedError("this address takes no body")
@@ -75,10 +83,15 @@ async def run(
 
 
 def _body(found: Route, asked: Asked) -> object:
-    kind, _, rest = asked.media_type.partition(";")
+    _, _, rest = asked.media_type.partition(";")
     charset = rest.replace(" ", "").replace('"', "").lower()
-    if kind.strip().lower() != found.consumes or charset not in ("", "charset=utf-8"):
-        raise MediaTypeError(f"expected Content-Type: {found.consumes}, in UTF-8")
+    if _kind(asked) != found.consumes or charset not in ("", "charset=utf-8"):
+        other = f" or {found.takes_raw}" if found.takes_raw else ""
+        raise MediaTypeError(f"expected Content-Type: {found.consumes}, in UTF-8{other}")
     if found.body is bytes or found.body is None:
         return asked.body
     return read_json(asked.body, found.body)
+
+
+def _kind(asked: Asked) -> str:
+    return asked.media_type.partition(";")[0].strip().lower()

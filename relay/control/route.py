@@ -3,8 +3,10 @@
 Guarantees: what a route takes and gives is read from the method's own annotations, so that the
 HTTP door, the commands and the OpenAPI document cannot differ. A method takes `caller`, its path
 parameters by name (int or str), at most one `query` and one `body` (msgspec Structs, or bytes for
-other media types), and returns a Struct, None (204) or an asynchronous iterator of bytes. Nothing
-here knows aiohttp: the commands use the same registry without a server.
+other media types), and returns a Struct, None (204) or an asynchronous iterator of bytes. It may
+take `fields`, the request's header fields named by the route, and `raw`: the body as it came where
+its media type is `takes_raw`, and then `body` is None. Nothing here knows aiohttp: the commands use
+the same registry without a server.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
 from relay.control.caller import Scope
@@ -49,6 +52,8 @@ class Marked:
     produces: str
     consumes: str
     max_body: int
+    takes_raw: str
+    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,8 @@ class Route:
     produces: str
     consumes: str
     max_body: int
+    takes_raw: str  # another media type that it takes, "" for none
+    fields: tuple[str, ...]  # header fields that it reads
     name: str  # "accounts.create", the operationId
     summary: str
     description: str
@@ -82,6 +89,8 @@ def route(
     produces: str = "application/json",
     consumes: str = "application/json",
     max_body: int = MAX_BODY,
+    takes_raw: str = "",
+    fields: tuple[str, ...] = (),
 ) -> Callable[[Method], Method]:
     """Give a method an address below `/api/v1`."""
     marked = Marked(
@@ -92,6 +101,8 @@ def route(
         produces=produces,
         consumes=consumes,
         max_body=max_body,
+        takes_raw=takes_raw,
+        fields=fields,
     )
 
     def mark(function: Method) -> Method:
@@ -158,7 +169,7 @@ def _bind(noun: object, name: str, function: Callable[..., Any], marked: Marked)
     in_path = re.findall(r"\{(\w+)\}", marked.path)
     first, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
     pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(marked.path))
-    unknown = set(hints) - {"caller", "query", "body", *in_path}
+    unknown = set(hints) - {"caller", "query", "body", "raw", "fields", *in_path}
     if unknown or not set(in_path) <= set(hints):
         raise ValueError(f"{name}: {sorted(unknown) or in_path} do not fit {marked.path}")
     return Route(
@@ -169,13 +180,21 @@ def _bind(noun: object, name: str, function: Callable[..., Any], marked: Marked)
         produces=marked.produces,
         consumes=marked.consumes,
         max_body=marked.max_body,
+        takes_raw=marked.takes_raw,
+        fields=marked.fields,
         name=f"{type(noun).__name__.lower()}.{name}",
         summary=" ".join(first.split()),
         description=" ".join(rest.split()),
         parameters={parameter: hints[parameter] for parameter in in_path},
         query=hints.get("query"),
-        body=hints.get("body"),
+        body=_whole(hints.get("body")),
         result=None if result is type(None) else result,
         run=getattr(noun, name),
         pattern=re.compile(pattern),
     )
+
+
+def _whole(kind: Any) -> Any:
+    """Give the type of a body that may be None because `raw` is given instead."""
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    return parts[0] if isinstance(kind, UnionType) and len(parts) == 1 else kind

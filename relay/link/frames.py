@@ -72,6 +72,7 @@ class Command(Frame, frozen=True):
     id: int
     name: str
     args: dict[str, str | int | float | bool | list[str | int] | None] = {}
+    payload: bytes = b""  # what is too large or too exact for args: a message handed in
 
 
 class Answer(Frame, frozen=True):

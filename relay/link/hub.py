@@ -3,7 +3,7 @@ commands down.
 
 Guarantees: a worker hears `Folded` only after the ledger's commit; a slow or dead worker delays
 nobody else; commands are broadcast and every connected worker's answer is collected within a time
-limit.
+limit; what only one worker may do is given to one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from relay.errors import WaypostError
 from relay.link import frames
 from relay.settings import Change
 from relay.spool.protocol import Batch
@@ -27,6 +28,10 @@ from relay.spool.protocol import Batch
 _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
+
+
+class NoAnswerError(WaypostError):
+    """One worker was asked and did not answer; whether it did as asked is not known."""
 
 
 @dataclass(slots=True)
@@ -116,6 +121,34 @@ class Hub:
         if waiting:
             await asyncio.wait(waiting.values(), timeout=seconds)
         return {worker: _outcome(future) for worker, future in waiting.items()}
+
+    def connected(self) -> list[int]:
+        """Give the indexes of the workers that are connected now."""
+        return sorted(self.peers)
+
+    async def ask_one(
+        self, worker: int, name: str, payload: bytes, seconds: float = _ANSWER_SECONDS
+    ) -> Any:
+        """Give a command to one worker and give its answer.
+
+        Raises NoAnswerError when none came in time or the link was lost meanwhile, KeyError when
+        the worker is not connected (it was not asked then).
+        """
+        peer = self.peers[worker]
+        command = frames.Command(id=next(self._ids), name=name, payload=payload)
+        future: asyncio.Future[frames.Answer] = asyncio.get_running_loop().create_future()
+        peer.owed[command.id] = future
+        frames.send(peer.writer, command)
+        try:
+            await asyncio.wait([future], timeout=seconds)
+        finally:
+            peer.owed.pop(command.id, None)
+        if not future.done() or future.cancelled():
+            raise NoAnswerError(f"worker {worker} did not answer")
+        answer = future.result()
+        if answer.error:
+            raise NoAnswerError(f"worker {worker}: {answer.error}")
+        return msgspec.msgpack.decode(answer.result)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer: Peer | None = None

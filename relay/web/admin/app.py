@@ -66,6 +66,7 @@ class Admin:
             query=tuple(request.rel_url.query.items()),
             media_type=request.headers.get("Content-Type", ""),
             body=await read_body(request, found.max_body),
+            fields={name.lower(): text for name, text in request.headers.items()},
         )
         answered = await run(found, parameters, caller, asked)
         return await _respond(request, answered)

@@ -61,6 +61,10 @@ def _operation(
     parameters = [_path_parameter(name, kind) for name, kind in one.parameters.items()]
     if one.query is not None:
         parameters += _query_parameters(schemas[one.query], components)
+    parameters += [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+        for name in one.fields
+    ]
     if parameters:
         operation["parameters"] = parameters
     if one.body is not None:
@@ -69,6 +73,8 @@ def _operation(
             "required": True,
             "content": {one.consumes: {"schema": schema}},
         }
+        if one.takes_raw:
+            operation["requestBody"]["content"][one.takes_raw] = {"schema": {"type": "string"}}
     return operation
 
 

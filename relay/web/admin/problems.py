@@ -29,10 +29,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
     field: str = ""  # the input at fault
     incident: str = ""  # of an unexpected error: its number in the log
+    reply: str = ""  # of mail that is not taken: what SMTP would have said
 
 
 def problem_response(
-    status: int, slug: str, detail: str, *, field: str = "", incident: str = ""
+    status: int, slug: str, detail: str, *, field: str = "", incident: str = "", reply: str = ""
 ) -> web.Response:
     """Give the answer for an error."""
     problem = Problem(
@@ -42,6 +43,7 @@ def problem_response(
         detail=detail,
         field=field,
         incident=incident,
+        reply=reply,
     )
     return web.Response(status=status, body=msgspec.json.encode(problem), content_type=MEDIA_TYPE)
 
@@ -49,7 +51,11 @@ def problem_response(
 def response_to(error: Exception) -> web.Response:
     """Give the answer for what an operation raised, expected or not."""
     if isinstance(error, OperationError):
-        response = problem_response(error.status, error.slug, error.detail, field=error.field)
+        response = problem_response(
+            error.status, error.slug, error.detail, field=error.field, reply=error.reply
+        )
+        if error.retry_after:
+            response.headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, MethodError):
             response.headers["Allow"] = error.allow
         return response
