@@ -71,6 +71,10 @@ METRICS: dict[str, Named] = {
             "waypost_rewrite_skipped_total", "counter", ("reason",),
             "Messages that were to be tracked and went out untouched.",
         ),
+        Named(
+            "waypost_tls_sessions_total", "counter", ("policy", "result"),
+            "Sessions with MX hosts that tried TLS, in the words of RFC 8460.",
+        ),
         Named("waypost_hits_lost_total", "counter", (), "Hits answered and not recorded."),
         Named(
             "waypost_hits_withdrawn_total", "counter", (),

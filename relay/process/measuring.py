@@ -15,6 +15,16 @@ from relay.link.hub import Hub, Peer
 
 _SUBMITTED = ("accepted", "refused", "failed")
 _CAME_BACK = (*(kind.value for kind in Kind), "refused", "unlinked")
+_TLS_POLICIES = {"sts": "sts", "tlsa": "tlsa", "none": "no-policy-found"}
+_TLS_RESULTS = (
+    "success",
+    "starttls-not-supported",
+    "certificate-host-mismatch",
+    "certificate-expired",
+    "certificate-not-trusted",
+    "tlsa-invalid",
+    "validation-failure",
+)
 _STATES = ("waiting", "claimed", "held")
 
 
@@ -66,6 +76,10 @@ class Measuring:
         for kind in _CAME_BACK:
             total = _count(peers.values(), f"inbound_{kind}")
             yield Sample("waypost_inbound_mails_total", (kind,), total)
+        for policy, word in _TLS_POLICIES.items():
+            for result in _TLS_RESULTS:
+                total = _count(peers.values(), f"tls_{word}_{result}")
+                yield Sample("waypost_tls_sessions_total", (policy, result), total)
         for result in _SUBMITTED:
             total = _count(peers.values(), f"submissions_{result}")
             yield Sample("waypost_submissions_total", (result,), total)

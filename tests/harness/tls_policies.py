@@ -70,16 +70,15 @@ class PolicyServer:
 
 
 @asynccontextmanager
-async def policy_server(
-    ca: trustme.CA, name: str = "mta-sts.inbox.test"
-) -> AsyncIterator[PolicyServer]:
-    """Serve policies under a certificate for `name`."""
+async def policy_server(ca: trustme.CA, *names: str) -> AsyncIterator[PolicyServer]:
+    """Serve policies under a certificate for `names`, usually that of inbox.test."""
     server = PolicyServer()
+    certificate = ca.issue_cert(*(names or ("mta-sts.inbox.test",)))
     app = web.Application()
     app.router.add_get("/{tail:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(ca.issue_cert(name)))
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(certificate))
     await site.start()
     server.port = runner.addresses[0][1]
     try:
