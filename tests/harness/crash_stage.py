@@ -127,10 +127,12 @@ class CrashStage:
         trace: TracebackType | None,
     ) -> None:
         """End everything."""
-        await self._let_die()
-        self.relay.kill_all()
-        await self.relay.stop()
-        await self.sink.close()
+        try:
+            await self._let_die()
+        finally:
+            self.relay.kill_all()
+            await self.relay.stop()
+            await self.sink.close()
 
     async def drive(
         self,

@@ -169,12 +169,20 @@ class RelayUnderTest:
             return
 
         async def ended() -> bool:
-            return not self.pids() and not any(alive(pid) for pid in self._known)
+            return not self._left()
 
         async with asyncio.timeout(seconds):
             await process.wait()
-        await self.until(ended, "all processes to end", seconds)
+        try:
+            await self.until(ended, "all processes to end", seconds)
+        except AssertionError as problem:
+            raise AssertionError(f"left over: {self._left()}\n{problem}") from None
         self._process = None
+
+    def _left(self) -> dict[int, str]:
+        """Give what still runs, by id, with its arguments."""
+        self.pids()
+        return {pid: _command(pid) for pid in self._known if alive(pid)}
 
     def kill_all(self) -> None:
         """Kill what is left, by id."""
@@ -258,11 +266,15 @@ def _free_ports(count: int) -> list[int]:
 
 def _is_ours(pid: int) -> bool:
     """Tell whether a process is a relay's: an id may have been given to somebody else meanwhile."""
+    command = _command(pid)
+    return "relay" in command or "strace" in command
+
+
+def _command(pid: int) -> str:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
-        return False
-    return b"relay" in command or b"strace" in command
+        return ""
 
 
 def _toml(settings: Mapping[str, Mapping[str, object]]) -> str:
