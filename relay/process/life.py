@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable
 
 READY = b"ready\n"
+ORPHAN_SECONDS = 15  # less than a new supervisor waits for the ports and locks of an old one
 
 
 class Child:
@@ -66,3 +67,6 @@ class Child:
             if self._life.recv(64) == b"":
                 asyncio.get_running_loop().remove_reader(self._life.fileno())
                 self.stopping.set()
+                # An orphan that hangs would keep ports and spools from the next start: the kernel
+                # ends it, whatever its loop is doing. What was acknowledged is on disk.
+                signal.alarm(ORPHAN_SECONDS)
