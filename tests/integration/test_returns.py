@@ -29,7 +29,7 @@ DOMAINS = ("news.test", "shop.test", "club.test")
 
 @pytest.fixture
 async def route(tmp_path: Path) -> AsyncIterator[SinkRoute]:
-    drop = {"maildir": str(tmp_path / "drop")}
+    drop: dict[str, object] = {"maildir": str(tmp_path / "drop")}
     async with sink_route(tmp_path / "node", tracked=DOMAINS, inbound=drop) as up:
         yield up
 
@@ -45,9 +45,7 @@ async def _become(route: SinkRoute, what: str, holds: Callable[[], Any]) -> None
 
 
 def _about(route: SinkRoute, to: str, body: bytes) -> Returned:
-    sender = route.sink.got[-1].sender
-    text = sender.decode() if isinstance(sender, bytes) else str(sender)
-    return Returned(sender=text, recipient=to, content=body, at=1.8e9)
+    return Returned(sender=route.sink.got[-1].sender, recipient=to, content=body, at=1.8e9)
 
 
 def _dsn(about: Returned) -> bytes:

@@ -186,7 +186,7 @@ async def test_https_with_a_certificate_for_each_host(tmp_path: Path) -> None:
         files[name].write_bytes(chain + key)
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(files["localhost"].read_bytes())
-    tracking = {
+    tracking: dict[str, object] = {
         "certificate": str(files["node.test"]),
         "private_key": str(files["node.test"]),
         "certificates": str(folder),
