@@ -20,7 +20,7 @@ def unescape(value: str) -> str:
 
 def _character(number: str) -> str:
     """Give the character of a numeric reference (13.2.5.80)."""
-    digits = number[1:] if number[0] in "xX" else number
+    digits = (number[1:] if number[0] in "xX" else number).lstrip("0") or "0"
     code = int(digits, 16 if number[0] in "xX" else 10) if len(digits) < 10 else 0
     if code == 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         return "\ufffd"

@@ -25,6 +25,7 @@ MESSAGE_RULES = {
     "duplicate-content-disposition": "Content-Disposition is given twice",
     "duplicate-mime-version": "MIME-Version is given twice",
     "duplicate-boundary": "a multipart names two boundaries",
+    "duplicate-charset": "the part names two charsets",
     "attachment": "attachments are never changed",
     "has-filename": "a named file beside the text is an attachment to most readers",
     "in-signed": "a change would break the signature around the part",

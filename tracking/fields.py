@@ -19,13 +19,20 @@ def encoding_field(part: Part) -> tuple[int, int]:
 
 
 def unsubscribe_urls(root: Part) -> frozenset[str]:
-    """Give the web addresses of the message's List-Unsubscribe fields (RFC 2369)."""
+    """Give the web addresses of the message's List-Unsubscribe fields (RFC 2369).
+
+    Those without angle brackets count too, for readers follow them as well.
+    """
     return frozenset(_unsubscribe(root))
 
 
 def _unsubscribe(root: Part) -> Iterable[str]:
     for each in root.header.all(b"list-unsubscribe"):
-        for piece in each.text[:8192].split(b"<")[1:]:
+        value = each.text[:8192]
+        for piece in value.split(b"<")[1:]:
             text, closed, _ = piece.partition(b">")
-            if closed:
+            if closed:  # RFC 2369 2: white space inside, as from folding, is none
+                yield b"".join(text.split()).decode("utf-8", "surrogateescape")
+        if b"<" not in value:
+            for text in value.split(b","):
                 yield text.strip().decode("utf-8", "surrogateescape")

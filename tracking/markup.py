@@ -157,11 +157,15 @@ _EXCLUSIONS: dict[bytes, tuple[str, frozenset[bytes] | None]] = {
 }
 
 
+_SEPARATES = b"\t\n\f\r >"  # not "/": behind an unquoted value it would become part of it
+
+
 def exclusion(data: bytes, at: int, stop: int) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Find vendors' marks among a tag's attributes: the first that excludes, and all their spans.
 
     `at` is right behind the tag's name, `stop` behind its ">". A span begins at the white space
-    before the attribute, so that taking it out leaves the tag in one piece.
+    before the attribute, so that taking it out leaves the tag in one piece; where none follows it
+    (`<a clicktracking="off"href=`), what is before it stays and keeps its neighbours apart.
     """
     excluded = ""
     spans: list[tuple[int, int]] = []
@@ -175,7 +179,8 @@ def exclusion(data: bytes, at: int, stop: int) -> tuple[str, tuple[tuple[int, in
         vendor, asked = rule
         if asked is None or value in asked:
             excluded = excluded or vendor
-        spans.append(found.span())
+        begin = found.start() if data[at] in _SEPARATES else found.start(1)
+        spans.append((begin, at))
     return excluded, tuple(spans)
 
 

@@ -47,10 +47,19 @@ class Html:
     escape sequences masked. `anchors` pairs each anchor with the reason it is no link, or "".
     """
 
-    __slots__ = ("anchors", "charset", "data", "decoded", "invalid", "is_text", "part", "place")
+    __slots__ = (
+        "anchors",
+        "charset",
+        "content_type",
+        "data",
+        "decoded",
+        "invalid",
+        "is_text",
+        "place",
+    )
 
     def __init__(self, part: Part, decoded: Decoded, data: bytes, charset: Charset) -> None:
-        self.part = part
+        self.content_type = part.content_type
         self.decoded = decoded
         self.data = data
         self.charset = charset
@@ -99,12 +108,17 @@ def _part_refusal(part: Part) -> str:
     for defect in part.defects:
         if defect in _DOUBTFUL or defect.startswith("duplicate-"):
             return _DOUBTFUL.get(defect, defect)
-    if part.disposition == "attachment":
+    if _is_attachment(part):
         return "attachment"
     parent = part.parent
     if part.filename and parent is not None and parent.content_type == "multipart/mixed":
         return "has-filename"
     return next((reason for reason in map(_around, part.ancestors()) if reason), "")
+
+
+def _is_attachment(part: Part) -> bool:
+    """Say whether a part is no inline one; types that nobody knows are not (RFC 2183 2.8)."""
+    return part.disposition.strip("\"' ") not in ("", "inline")
 
 
 _DOUBTFUL = {"no-blank-line-after-header": "bad-header", "space-before-colon": "bad-header"}
@@ -116,18 +130,17 @@ def _around(above: Part) -> str:
         return _CLOSED[above.content_type]
     if above.content_type.startswith("message/"):
         return "in-message"
-    if above.disposition == "attachment":
+    if _is_attachment(above):
         return "attachment"
     if "no-closing-boundary" in above.defects:
         return "unclosed"
     return "duplicate-boundary" if "duplicate-boundary" in above.defects else ""
 
 
-def open_part(message: bytes, part: Part, limit: int, *, outlook: bool) -> Html | str:
-    """Decode a part and find what is in it, or give the reason to leave it."""
-    if part.end - part.body_start > 2 * limit:
+def open_part(raw: bytes, part: Part, limit: int, *, outlook: bool) -> Html | str:
+    """Decode a part's body and find what is in it, or give the reason to leave it."""
+    if len(raw) > 2 * limit:
         return "too-large"
-    raw = message[part.body_start : part.end]
     decoded = decode(raw, part.encoding)
     reason = _raw_refusal(decoded) or _data_refusal(decoded.data, limit)
     if reason:

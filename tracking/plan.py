@@ -26,29 +26,14 @@ import msgspec
 
 from relay.mail.mime import Part, Tree, walk
 from tracking.fields import encoding_field, unsubscribe_urls
-from tracking.parts import Html, candidates, open_part
-from tracking.splice import CLICK, PIXEL, REMOVE, Edit, Hole, holes, lines_fit
-from tracking.text import TextLink, text_links
-from tracking.tokens import HEAD_SIZE, encoded_tail
-from tracking.urls import field, judge, usual_host
+from tracking.parts import candidates
+from tracking.reading import Reading, Rules, Switches, read_part, shifted
+from tracking.readings import Readings
+from tracking.splice import Hole
 
 MAX_LINKS = 1000
 MAX_HTML = 2 * 1024 * 1024
 MAX_URL = 2048
-
-_PIXEL_END = (
-    b'.gif" width="1" height="1" alt="" border="0" '
-    b'style="position:absolute;width:1px;height:1px;border:0">'
-)
-
-
-class Switches(msgspec.Struct, frozen=True, array_like=True):
-    """What may be tracked: opens, clicks, links in Outlook's comments, links in plain text."""
-
-    opens: bool
-    clicks: bool
-    outlook: bool = True
-    plain_text: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -114,12 +99,14 @@ def compile_plan(
     own_hosts: frozenset[str] = frozenset(),
     rewrite_signed: bool = False,
     budget: Budget | None = None,
+    known: Readings | None = None,
 ) -> Plan:
     """Decide what is replaced in a message.
 
     `base_url` is the scheme and tracking host of its links ("https://t.shop.test"), `own_hosts`
     all tracking hosts of the installation in lower case. `rewrite_signed` also changes messages
-    with a DKIM or ARC signature, which then no longer verifies. Raises ValueError for a base URL
+    with a DKIM or ARC signature, which then no longer verifies. `known` spares reading a part that
+    an earlier message had; the plan is the same without. Raises ValueError for a base URL
     without scheme and host, nothing for any message.
     """
     host = (urlsplit(base_url).hostname or "").lower()
@@ -132,8 +119,15 @@ def compile_plan(
     reason = _refusal(message, tree, rewrite_signed=rewrite_signed)
     if reason:
         return Plan(reason, host)
-    compiler = _Compiler(message, tree, switches, base_url, own_hosts | {host}, limits)
-    return compiler.compile(host)
+    rules = Rules(
+        switches,
+        base_url,
+        own_hosts | {host},
+        unsubscribe_urls(tree.root),
+        limits.html,
+        limits.url,
+    )
+    return _Compiler(message, tree, rules, limits, known).compile(host)
 
 
 def _refusal(message: bytes, tree: Tree, *, rewrite_signed: bool) -> str:
@@ -162,67 +156,85 @@ _SIGNATURES = frozenset(
 
 
 class _Compiler:
-    """The compilation of one message."""
+    """The compilation of one message: its parts' readings put where they stand in it."""
 
     def __init__(
-        self,
-        message: bytes,
-        tree: Tree,
-        switches: Switches,
-        base_url: str,
-        own_hosts: frozenset[str],
-        limits: Budget,
+        self, message: bytes, tree: Tree, rules: Rules, budget: Budget, known: Readings | None
     ) -> None:
         self.message = message
         self.tree = tree
-        self.switches = switches
-        self.base = base_url.encode("ascii")
-        self.click = self.base + b"/c/"
-        self.room = limits.url - len(self.click) - HEAD_SIZE  # for a destination's characters
-        self.own_hosts = own_hosts
-        self.limits = limits
-        self.unsubscribe = unsubscribe_urls(tree.root)
+        self.rules = rules
+        self.max_links = budget.links
+        self.known = known
         self.links: list[bytes] = []
         self.decisions: list[Decision] = []
         self.reason = ""
-        self.own_links = False
-        self.seen = 0
 
     def compile(self, host: str) -> Plan:
-        ready: list[tuple[Html, list[Edit]]] = []
-        for part, refusal in candidates(self.tree, plain_text=self.switches.plain_text):
-            opened = refusal or open_part(
-                self.message, part, self.limits.html, outlook=self.switches.outlook
-            )
-            if isinstance(opened, str):
-                self.leave(part, opened)
+        switches = self.rules.switches
+        ready: list[tuple[Part, Reading]] = []
+        seen = links = 0
+        own_links = False
+        for part, refusal in candidates(self.tree, plain_text=switches.plain_text):
+            reading = refusal or self.read(part)
+            if isinstance(reading, str):
+                self.leave(part, reading)
                 continue
-            self.seen += len(opened.anchors)
-            if self.seen > self.limits.links:
+            seen += reading.anchors
+            if seen > self.max_links:
                 return Plan("too-many-links", host)
-            edits = self.edits(opened)
-            if opened.invalid:
-                self.withdraw(opened, "charset-invalid")
+            path, rule = part.path, "charset-invalid" if reading.invalid else ""
+            # All links of a part or none, for figures of some would lie.
+            self.decisions += [
+                Decision(path, offset, url, why or rule) for offset, url, why in reading.decisions
+            ]
+            links += len(reading.links)
+            own_links = own_links or reading.own_links
+            if reading.invalid:
+                self.reason = self.reason or rule
                 continue
-            if self.own_links or opened.has_own_pixel(self.own_hosts):
+            if own_links or reading.own_pixel:
                 return Plan("already-tracked", host)
-            if len(self.links) > self.limits.links:  # in plain text
+            if links > self.max_links:  # in plain text
                 return Plan("too-many-links", host)
-            ready.append((opened, edits))
+            ready.append((part, reading))
+        return self.plan(host, ready)
+
+    def read(self, part: Part) -> Reading | str:
+        """Read a part, or take what is known of another with the same bytes."""
+        body = self.message[part.body_start : part.end]
+        if self.known is None:
+            return read_part(body, part, self.rules)
+        reading = self.known.get(body, part, self.rules)
+        if reading is not None:
+            return reading
+        found = read_part(body, part, self.rules)
+        if isinstance(found, Reading):
+            self.known.keep(body, part, self.rules, found)
+        return found
+
+    def plan(self, host: str, ready: list[tuple[Part, Reading]]) -> Plan:
         plan_holes: list[Hole] = []
         parts: list[PartEdit] = []
-        wants_pixel = self.switches.opens
-        for opened, edits in ready:
+        opens = wants_pixel = self.rules.switches.opens
+        for part, reading in ready:
             # The first part is the one that people are shown; many clients list others as files.
-            pixel = wants_pixel and opened.place >= 0
-            placed = self.placed(opened, edits, pixel=pixel)
+            pixel = wants_pixel and reading.place >= 0
             wants_pixel = wants_pixel and not pixel
-            if isinstance(placed, PartEdit):
-                parts.append(placed)
-            else:
-                plan_holes += placed
-        changed = bool(plan_holes) or any(each.holes for each in parts)
-        has_pixel = self.switches.opens and not wants_pixel
+            placed = reading.placed(pixel=pixel)
+            base = len(self.links)
+            self.links += reading.links
+            if not placed.holes:
+                continue
+            if placed.width < 0:
+                plan_holes += shifted(placed.holes, part.body_start, base)
+                continue
+            field_start, field_end = (0, 0) if placed.width else encoding_field(part)
+            found = shifted(placed.holes, 0, base)
+            edit = PartEdit(part.body_start, part.end, placed.width, found, field_start, field_end)
+            parts.append(edit)
+        changed = bool(plan_holes) or bool(parts)
+        has_pixel = opens and not wants_pixel
         skipped = "" if changed else (self.reason or ("nothing-to-track" if ready else "no-html"))
         return Plan(
             skipped, host, self.links, plan_holes, parts, self.decisions, has_pixel and changed
@@ -232,110 +244,5 @@ class _Compiler:
         self.reason = self.reason or reason
         self.decisions.append(Decision(part.path, -1, part.content_type, reason))
 
-    def withdraw(self, opened: Html, reason: str) -> None:
-        """Leave a part after all: all its links or none, for figures of some would lie."""
-        path = opened.part.path
-        self.reason = self.reason or reason
-        self.decisions = [
-            Decision(each.part, each.offset, each.url, each.rule or reason)
-            if each.part == path
-            else each
-            for each in self.decisions
-        ]
 
-    def placed(self, opened: Html, edits: list[Edit], *, pixel: bool) -> PartEdit | list[Hole]:
-        """Find the place of a part's edits in its raw bytes."""
-        wanted = edits
-        if pixel:
-            before = b'<img src="' + self.base + b"/o/"
-            mark = Edit(PIXEL, opened.place, opened.place, 0, before, _PIXEL_END)
-            wanted = sorted([*edits, mark], key=lambda edit: (edit.start, edit.end))
-        if not wanted:
-            return []
-        decoded, part = opened.decoded, opened.part
-        if decoded.encoding == "base64":
-            found = holes(decoded, wanted, 0)
-            return PartEdit(part.body_start, part.end, opened.base64_width(), found)
-        if decoded.encoding != "quoted-printable" and not lines_fit(decoded.raw, wanted):
-            start, end = encoding_field(part)
-            return PartEdit(part.body_start, part.end, 0, holes(decoded, wanted, 0), start, end)
-        return holes(decoded, wanted, part.body_start)
-
-    def edits(self, opened: Html) -> list[Edit]:
-        """Decide about the links of a part."""
-        self.decisions.append(Decision(opened.part.path, -1, opened.part.content_type, ""))
-        if not self.switches.clicks:
-            return []
-        found: list[Edit] = []
-        if opened.is_text:
-            for link in text_links(opened.data):
-                self.text_edit(opened, link, found)
-            return found
-        for anchor, reason in opened.anchors:
-            value = opened.data[anchor.start : anchor.end]
-            rule = reason or (f"excluded-by-{anchor.excluded}" if anchor.excluded else "")
-            self.edit(opened, anchor.start, anchor.end, value, rule, found)
-            if not reason:
-                found += [Edit(REMOVE, at, end, 0, b"", b"") for at, end in anchor.removals]
-        if any(edit.kind == REMOVE for edit in found):
-            found.sort(key=lambda edit: edit.start)
-        return found
-
-    def text_edit(self, opened: Html, link: TextLink, found: list[Edit]) -> None:
-        rule = "excluded-by-sparkpost" if link.excluded else ""
-        value = opened.data[link.start : link.end]
-        self.edit(opened, link.start, link.end, value, rule, found)
-        if link.mark_end > link.end:
-            found.append(Edit(REMOVE, link.end, link.mark_end, 0, b"", b""))
-
-    def edit(
-        self, opened: Html, start: int, end: int, value: bytes, rule: str, found: list[Edit]
-    ) -> None:
-        """Decide about one link and add its edit if it is rewritten."""
-        plain = _without_references(value) if not opened.is_text else value
-        host = None if plain is None else usual_host(plain)
-        if plain is not None and host is not None and host not in self.own_hosts:
-            url, destination = plain.decode("ascii"), plain
-            if not rule and url in self.unsubscribe:
-                rule = "list-unsubscribe"
-        else:
-            url, rule, destination = self.unusual(opened, start, end, rule)
-        if not rule:
-            tail = encoded_tail(destination)
-            if self.room < len(tail):
-                rule = "too-long"
-            else:
-                found.append(Edit(CLICK, start, end, len(self.links), self.click, tail))
-                self.links.append(destination)
-        self.decisions.append(Decision(opened.part.path, start, url, rule))
-
-    def unusual(self, opened: Html, start: int, end: int, rule: str) -> tuple[str, str, bytes]:
-        """Apply all rules about URLs; gives the URL, the rule, and the destination field."""
-        text = opened.text(start, end)
-        if text is None:
-            opened.invalid = True
-            text = ""
-        verdict = judge(text, self.own_hosts, self.unsubscribe)
-        if verdict.reason == "own-host" and _is_click(verdict.url):
-            self.own_links = True
-        rule = rule or verdict.reason
-        destination = None if rule else field(verdict.url, opened.charset.codec)
-        if destination is None:
-            return verdict.url, rule or "query-charset", b""
-        return verdict.url, rule, destination
-
-
-def _without_references(value: bytes) -> bytes | None:
-    """Decode "&amp;", the reference that URLs are full of; None if there is any other "&"."""
-    if b"&" not in value:
-        return value
-    plain = value.replace(b"&amp;", b"&")
-    return plain if len(value) - len(plain) == 4 * value.count(b"&") else None
-
-
-def _is_click(url: str) -> bool:
-    """Say whether the path of a URL on a tracking host is one of a click."""
-    return "/c/" in url
-
-
-__all__ = ["Budget", "Decision", "PartEdit", "Plan", "Switches", "compile_plan"]
+__all__ = ["Budget", "Decision", "PartEdit", "Plan", "Readings", "Switches", "compile_plan"]

@@ -66,6 +66,11 @@ _USUAL = re.compile(
     rb"(?:[/?#](?:[!-$&-;=?-Z\\^-z~]|%[0-9A-Fa-f]{2})*+)?+"
 )
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?::([0-9]{0,5}))?")
+_ASCII_LABEL = re.compile(r"[a-z0-9_-]*")
+# What browsers of different years map differently (capital sharp s), or drop without a trace.
+_IGNORED = re.compile(
+    "[\u1e9e\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _ESCAPED_HOST = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})+(?::([0-9]{0,5}))?")
 # Merge tags of mailers: {{x}} {%x%} {$x} ${x} #{x} <%x%> [[x]] [%x%] *|X|* %%x%% %x%. Between
 # single percent signs three letters or more, and not where either sign begins an escape.
@@ -159,13 +164,17 @@ def _host(authority: str) -> tuple[str, str]:
 def ascii_host(host: str) -> str | None:
     """Give a host name in punycode (UTS 46, non-transitional), None where it cannot be one.
 
-    A subset on purpose: letters, digits and marks of NFKC-folded labels. What else the standard
-    would map or refuse is refused, and the link stays as it is.
+    A subset on purpose: letters, digits and marks of folded labels. What else the standard would
+    map or refuse is refused, and the link stays as it is; above all what folds to a character
+    that ends a host, as in "\u2100.test".
     """
+    if _IGNORED.search(host):
+        return None
     labels: list[str] = []
-    folded = unicodedata.normalize("NFKC", host.lower()).lower()
-    for label in re.split("[.\u3002\uff0e\uff61]", folded):
+    for label in re.split("[.\u3002\uff0e\uff61]", _folded(_folded(host))):
         if label.isascii():
+            if not _ASCII_LABEL.fullmatch(label):
+                return None
             labels.append(label)
             continue
         if not all(unicodedata.category(c)[0] in "LMN" or c == "-" for c in label):
@@ -177,6 +186,12 @@ def ascii_host(host: str) -> str | None:
         except UnicodeError:
             return None
     return ".".join(labels)
+
+
+def _folded(host: str) -> str:
+    """Fold case character by character (no final sigma) and apply compatibility (UTS 46)."""
+    cased = "".join(c if c in "\u00df\u03c2" else c.casefold() for c in host)
+    return unicodedata.normalize("NFKC", cased)
 
 
 def field(url: str, charset: str) -> bytes | None:
@@ -220,8 +235,10 @@ def location(url: str, charset: str) -> bytes:
     parts = _SPLIT.fullmatch(url)
     if parts is None:  # no "//": `judge` has refused it
         raise BadDestinationError("no host")
-    userinfo, at, host = parts[2].rpartition("@")
-    name = host if host.isascii() else (ascii_host(host) or host)
+    userinfo, at, name = parts[2].rpartition("@")
+    if not name.isascii():
+        host, colon, port = name.rpartition(":") if ":" in name else (name, "", "")
+        name = (ascii_host(host) or host) + colon + port
     query = parts[4] or ""
     return b"".join(
         (

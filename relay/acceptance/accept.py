@@ -9,7 +9,7 @@ version is stored with the message.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ from relay.mail.header import Header, remove, split
 from relay.message import Delivery, Message, State
 from relay.settings import Account, SendingDomain, Settings
 from relay.spool.protocol import Spool
-from tracking.plan import Plan, Switches, compile_plan
+from tracking.plan import Plan, Readings, Switches, compile_plan
 from tracking.tokens import campaign_hash
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -91,6 +91,7 @@ class Acceptance:
     spool: Spool
     onward: Onward
     clock: Clock
+    _known: Readings = field(default_factory=Readings)
 
     async def accept(self, submission: Submission) -> Message:
         """Store one submission; the returned message is on disk.
@@ -178,7 +179,9 @@ class Acceptance:
             plain_text=bool(domain and domain.text_links and options.text_links is not False),
         )
         url = (domain.tracking_url if domain else "") or self.node.tracking_url
-        return compile_plan(content, switches, base_url=url, own_hosts=self.node.own_hosts)
+        return compile_plan(
+            content, switches, base_url=url, own_hosts=self.node.own_hosts, known=self._known
+        )
 
     async def _store(
         self,
