@@ -96,7 +96,7 @@ const Drawing = (() => {
         points: { show: rows.length < 40 },
       }))],
       axes: [axis, { ...axis, size: 60, values: (_, all) => all.map((v) => whole.format(v)) }],
-      scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
+      scales: { x: { range: (_, low, high) => low === high ? [low - 43200, high + 43200] : [low, high] }, y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
     };
     body.replaceChildren();
     const plot = new uPlot(options, data, body);
