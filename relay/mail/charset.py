@@ -15,7 +15,10 @@ that is not valid in its charset.
 """
 
 import codecs
+import encodings.aliases
+import pkgutil
 from dataclasses import dataclass
+from encodings import normalize_encoding
 from enum import Enum
 from functools import lru_cache
 
@@ -87,6 +90,13 @@ _MULTI = frozenset(
     ]
 )
 # "johab" is missing on purpose: its trailing bytes include "<", "=" and ">".
+# Codecs of Python that are no charsets of mail: their text is written in ASCII escapes.
+_NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "charmap"}
+_PYTHON = frozenset(
+    {module.name for module in pkgutil.iter_modules(encodings.__path__)}
+    | set(encodings.aliases.aliases)
+) - {name for name, codec in encodings.aliases.aliases.items() if codec in _NO_CHARSETS}
+_PYTHON -= _NO_CHARSETS
 _PROBE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 _PROBE_TEXT = _PROBE.decode("ascii")
 
@@ -97,6 +107,8 @@ def lookup(label: str) -> Charset | None:
     wanted = label.strip().lower()
     if not wanted or len(wanted) > 64:
         return None
+    if wanted not in _CODEC and normalize_encoding(wanted) not in _PYTHON:
+        return None  # unasked: Python keeps every label it was ever asked for
     try:
         info = codecs.lookup(_CODEC.get(wanted, wanted))
     except (LookupError, ValueError):  # a NUL in the name is a ValueError

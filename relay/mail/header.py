@@ -165,8 +165,9 @@ def parameters(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     """Read a Content-Type or Content-Disposition value: the main value, and its parameters.
 
     Main value and parameter names come back in lower case; of a parameter given twice the first
-    holds and the key b"!twice" names it. RFC 2231 pieces (`name*0=`, `name*=`) are joined and
-    percent-decoded; the charset they declare is dropped. Comments (RFC 2045) are passed over.
+    holds and the key b"!twice" names all such, with spaces between. RFC 2231 pieces (`name*0=`,
+    `name*=`) are joined and percent-decoded; the charset they declare is dropped. Comments
+    (RFC 2045) are passed over.
     """
     if b"\n" in value or b"\r" in value:
         value = unfold(value)
@@ -183,12 +184,12 @@ def parameters(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
                 order = int(number) if number and len(number) < 5 else 0
                 pieces.setdefault(base, []).append((order, encoded, text))
         elif name in found:
-            found.setdefault(b"!twice", name)
+            found[b"!twice"] = (found.get(b"!twice", b"") + b" " + name).lstrip()
         else:
             found[name] = text
     for base, parts in pieces.items():
         if base in found:
-            found.setdefault(b"!twice", base)
+            found[b"!twice"] = (found.get(b"!twice", b"") + b" " + base).lstrip()
         found[base] = _joined(parts)
     return main.strip().lower(), found
 

@@ -283,5 +283,8 @@ def _describe_type(part: Part, value: bytes) -> None:
     part.parameters = found
     part.charset = found.get(b"charset", b"").strip().strip(b"\"'").lower().decode("latin-1")
     part.filename = part.filename or found.get(b"name", b"")
-    if found.get(b"!twice") == b"boundary":
+    twice = found.get(b"!twice", b"").split()
+    if b"boundary" in twice:
         part.defects.append("duplicate-boundary")
+    if b"charset" in twice:
+        part.defects.append("duplicate-charset")

@@ -65,3 +65,8 @@ def test_text_is_always_readable() -> None:
     assert charset.decode("\u00e9".encode(), "no-such") == "\u00e9"
     assert charset.decode(b"\xe9", "no-such") == "\u00e9"
     assert charset.decode(b"\xff", "utf-8") == "\ufffd"
+
+
+@pytest.mark.parametrize("label", ["unicode_escape", "raw-unicode-escape", "idna", "x-none-such"])
+def test_codecs_that_are_no_charsets_of_mail_are_unknown(label: str) -> None:
+    assert charset.lookup(label) is None

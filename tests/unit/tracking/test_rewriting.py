@@ -101,6 +101,12 @@ def test_links_left_alone_say_why(content: str, rule: str) -> None:
         (f'<a href="{LINK}" clicktracking="off" class="c">', f'<a href="{LINK}" class="c">'),
         (f'<a href="{LINK}"\r\n data-pm-no-track>', f'<a href="{LINK}">'),
         (f'<a href="{LINK}" data-msys-clicktrack="0">', f'<a href="{LINK}">'),
+        # nothing around the mark may grow together
+        (f'<a clicktracking="off"href="{LINK}">', f'<a href="{LINK}">'),
+        (f'<a/clicktracking="off"href="{LINK}">', f'<a/href="{LINK}">'),
+        (f"<a href={LINK} clicktracking='off'/>", f"<a href={LINK} />"),
+        (f"<a href={LINK} clicktracking='off' />", f"<a href={LINK} />"),
+        (f"<a href={LINK} clicktracking=off>", f"<a href={LINK}>"),
     ],
 )
 def test_exclusion_marks_are_taken_out(marked: str, plain: str, encoding: str) -> None:
@@ -112,6 +118,7 @@ def test_a_mark_that_asks_for_tracking_is_taken_out_too() -> None:
     assert targets(f'<a href="{LINK}" clicktracking="on">x</a>') == [LINK]
     out = delivered(html_message(page(f'<a href="{LINK}" clicktracking="on">x</a>')))
     assert b"clicktracking" not in out
+    assert targets(f'<a href={LINK} clicktracking="on"/>x</a>') == [LINK]
 
 
 @pytest.mark.parametrize(
@@ -276,6 +283,8 @@ AMP = HTML_PART.replace(b"text/html", b"text/x-amp-html")
     ("message", "reason"),
     [
         (multipart("mixed", TEXT_PART, ATTACHED), "attachment"),
+        (multipart("mixed", b'Content-Disposition: "Attachment"\r\n' + HTML_PART), "attachment"),
+        (multipart("mixed", b"Content-Disposition: unheard-of\r\n" + HTML_PART), "attachment"),
         (multipart("mixed", TEXT_PART, INNER), "no-html"),
         (multipart("signed", HTML_PART, TEXT_PART), "in-signed"),
         (multipart("encrypted", HTML_PART, TEXT_PART), "in-encrypted"),
@@ -302,6 +311,11 @@ AMP = HTML_PART.replace(b"text/html", b"text/x-amp-html")
         (html_message(""), "empty"),
         (multipart("mixed", HTML_PART).replace(b"--b--", b""), "unclosed"),
         (multipart("mixed", HTML_PART, extra="; boundary=c"), "duplicate-boundary"),
+        (multipart("mixed", HTML_PART, extra="; a=1; a=2; boundary=c"), "duplicate-boundary"),
+        (
+            multipart("mixed", HTML_PART.replace(b"html", b"html; charset=gbk; charset=utf-8")),
+            "duplicate-charset",
+        ),
         (b"Subject: only a header", "no-html"),
         (b"", "bad-header"),
     ],
@@ -327,8 +341,17 @@ def test_a_signed_message_is_changed_on_request_only() -> None:
     assert read(rewrite(message)).targets == [LINK]
 
 
-def test_urls_of_list_unsubscribe_stay() -> None:
-    extra = b"List-Unsubscribe: <mailto:u@h.test>,\r\n <https://h.test/u?a=1&b=2>\r\n"
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"<mailto:u@h.test>,\r\n <https://h.test/u?a=1&b=2>",
+        b"<https://h.test/u?\r\n a=1&b=2>",
+        b"https://h.test/u?a=1&b=2",
+        b"mailto:u@h.test, https://h.test/u?a=1&b=2",
+    ],
+)
+def test_urls_of_list_unsubscribe_stay(value: bytes) -> None:
+    extra = b"List-Unsubscribe: " + value + b"\r\n"
     content = f'<a href="https://h.test/u?a=1&amp;b=2">off</a><a href="{LINK}">x</a>'
     plan = plan_of(html_message(page(content), extra=extra))
     assert [each.rule for each in plan.decisions if each.offset >= 0] == ["list-unsubscribe", ""]

@@ -204,11 +204,32 @@ def test_fields_that_nobody_wrote_are_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["\u0301a.test", "a\u2028b.test", "\u2603\ufe0f.test", "\u00fc" * 64]
+    "host",
+    [
+        *("\u2100.test", "\uff0f.test", "x\uff20y.test", "x\uff1a80.test", "a\u037e.test"),
+        *("e\ufe0f.test", "\u1e9e.test", "a\u3164.test", "\u0301a.test", "a\u2028b.test"),
+        *("\u2603\ufe0f.test", "\u00fc" * 64),
+    ],
 )
 def test_hosts_in_doubt_are_none(host: str) -> None:
     assert ascii_host(host) is None
     assert judge(f"https://{host}/", (), ()).reason == "bad-host"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("\u03c3\u03b1\u03a3", "xn--mxa9ab"),  # no final sigma for a capital one
+        ("\u2460\u2461.test", "12.test"),
+        ("stra\u00dfe\u3002test", "xn--strae-oqa.test"),
+    ],
+)
+def test_hosts_are_folded_as_browsers_do(host: str, name: str) -> None:
+    assert ascii_host(host) == name
+
+
+def test_a_port_behind_a_name_beyond_ascii_stays() -> None:
+    assert location("http://b\u00fccher:8080/", "utf-8") == b"http://xn--bcher-kva:8080/"
 
 
 def test_the_list_of_charsets_only_grows() -> None:
