@@ -113,3 +113,35 @@ def test_a_file_others_may_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(KeyRingError, match="0640, expected 0600"):
         KeyRing.load(path)
+
+
+def test_another_process_verifies_with_a_key_it_was_not_told_of(tmp_path: Path) -> None:
+    """Whoever rotates signs at once; the others find the key when they first meet its number."""
+    path = tmp_path / "ring.json"
+    one = KeyRing.load_or_create(path)
+    other = KeyRing.load(path)
+    assert other.key(2, "label") is None
+    assert one.rotate() == 2
+    assert other.current == 1
+    assert other.key(2, "label") == one.key(2, "label")
+    assert other.current == 2
+    assert other.key(1, "label") == one.key(1, "label")
+    assert other.key(3, "label") is None
+
+
+def test_a_ring_that_vanished_or_is_damaged_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    ring = KeyRing.load_or_create(path)
+    key = ring.key(1, "label")
+    path.write_text("{")
+    assert ring.key(2, "label") is None
+    path.unlink()
+    assert ring.key(2, "label") is None
+    assert ring.key(1, "label") == key
+
+
+def test_two_that_rotate_make_two_keys(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    one, other = KeyRing.load_or_create(path), KeyRing.load(path)
+    assert [one.rotate(), other.rotate(), one.rotate()] == [2, 3, 4]
+    assert list(KeyRing.load(path).ids) == [1, 2, 3, 4]
