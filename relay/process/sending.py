@@ -24,6 +24,7 @@ from relay.dispatch.dispatcher import Dispatcher
 from relay.dispatch.groups import Tally
 from relay.dispatch.lanes import Take
 from relay.dispatch.limits import DispatchOptions, Feedback
+from relay.dsn.notices import Notices, Policy
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message, Settlement
@@ -63,6 +64,7 @@ class Sending:
         delivery = config.delivery
         self.config = config
         self.outlets: list[Outlet] = []
+        self._writer: Notices | None = None
         self._suppressions = suppressions
         self._hash = recipient_hash
         self._recorder = recorder
@@ -73,9 +75,7 @@ class Sending:
         self.transport = Transport(
             self.hops.hosts,
             opener(config),
-            limits=PoolLimits(
-                idle_per_route=delivery.connections, messages=delivery.messages_per_connection
-            ),
+            limits=_pool_limits(config),
             classify=classify,
             messages=self.hops.providers.messages,
         )
@@ -122,10 +122,31 @@ class Sending:
             node=self.config.node.name,
             told=self._recorder.told,
             finished=way.finished,
+            notices=self._notices(spool, dispatcher),
         )
         made = Outlet(spool=spool, dispatcher=dispatcher)
         self.outlets.append(made)
         return made
+
+    def _notices(self, spool: LocalSpool, dispatcher: Dispatcher) -> Notices:
+        """Give who writes failure notices: into our first spool, the others may be on their way
+        out.
+        """
+        if self._writer is None:
+            delivery = self.config.delivery
+            self._writer = Notices(
+                policy=Policy(
+                    hostname=self.config.node.hostname,
+                    unasked=delivery.failure_notices,
+                    delay=int(delivery.delay_notice_seconds * SECOND),
+                    lifetime=int(delivery.lifetime_seconds * SECOND),
+                ),
+                spool=spool,
+                onward=dispatcher,
+                destination=lambda domain: domain if delivery.mode == "mx" else "smarthost",
+                clock=now,
+            )
+        return self._writer
 
     def counters(self) -> Counter[str]:
         """Give TLS sessions and failures as `tls_POLICY_RESULT` (words of RFC 8460)."""
@@ -158,6 +179,18 @@ class Sending:
             return False
         recipient = self._hash.of(delivery.recipient.decode("utf-8", "replace"))
         return self._suppressions.untracked(message.account, recipient)
+
+
+def _pool_limits(config: Config) -> PoolLimits:
+    """Keep idle connections to a smarthost only: MX hosts count what is open, used or not, and the
+    bounds of dispatch are those of lanes.
+    """
+    delivery = config.delivery
+    return PoolLimits(
+        idle=0 if delivery.mode == "mx" else PoolLimits().idle,
+        idle_per_route=delivery.connections,
+        messages=delivery.messages_per_connection,
+    )
 
 
 class _Way:

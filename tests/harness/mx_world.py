@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.fake_dns import FakeDns, Zone
-from tests.harness.provision import Tenant, must, provision
+from tests.harness.provision import must, provision
 from tests.harness.relay_under_test import RelayUnderTest, Settings
 from tests.harness.scripted_mx import EXTENSIONS, ScriptedMx
 
@@ -113,7 +113,6 @@ class Sender:
     """A relay in that world, and somebody who submits."""
 
     relay: RelayUnderTest
-    tenant: Tenant
 
     async def submit(self, *recipients: str, sender: str = "news.test", fields: str = "") -> None:
         """Submit one mail for each recipient."""
@@ -173,13 +172,15 @@ async def sender_in(
     *,
     workers: int = 1,
     over: Settings | None = None,
+    provisioned: bool = False,
     **delivery: object,
 ) -> AsyncIterator[Sender]:
-    """Run a relay that sends into the world."""
+    """Run a relay that sends into the world; `provisioned` where it did so before."""
     settings = world.settings(**delivery)
     for section, values in (over or {}).items():
         settings.setdefault(section, {}).update(values)
     relay = RelayUnderTest(folder, settings=settings, workers=workers)
     async with relay:
-        tenant = await provision(relay, untracked=("news.test",), passwordless=True)
-        yield Sender(relay, tenant)
+        if not provisioned:
+            await provision(relay, untracked=("news.test",), passwordless=True)
+        yield Sender(relay)
