@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from metrics.events import Kind
+from metrics.prometheus import METRICS
 from relay.acceptance.own_headers import CONTROL_HEADERS
 from relay.cli.main import build_parser
 from relay.config import Config, setting_names
@@ -45,6 +46,7 @@ def command_names() -> list[str]:
         ("events.md", [kind.value for kind in Kind]),
         ("operations.md", command_names()),
         ("headers.md", list(CONTROL_HEADERS)),
+        ("metrics.md", list(METRICS)),
     ],
 )
 def test_nothing_is_undocumented(page: str, names: list[str]) -> None:

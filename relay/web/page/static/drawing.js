@@ -41,8 +41,8 @@ const Drawing = (() => {
     bar.max = total || 1;
     bar.value = done;
     bar.id = "progress-bar";
-    const text = `${whole.format(done)} ${words.done} ${words.of} ${whole.format(total)}, ` +
-      `${whole.format(total - done)} ${words.waiting}`;
+    const text = words.progress.replace("{done}", whole.format(done))
+      .replace("{total}", whole.format(total)).replace("{waiting}", whole.format(total - done));
     const label = make("label", text);
     label.htmlFor = bar.id;
     body.replaceChildren(bar, label);
@@ -75,6 +75,12 @@ const Drawing = (() => {
     body.replaceChildren(made);
   }
 
+  function room(body) {
+    const style = getComputedStyle(body);
+    const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+    return Math.max(Math.floor(body.clientWidth - padding), 200);
+  }
+
   function chart(body, columns, rows, words) {
     if (!rows.length) { body.replaceChildren(make("p", words.none, "hint")); return null; }
     const times = rows.map((row) => Date.parse(row.start) / 1000);
@@ -87,9 +93,9 @@ const Drawing = (() => {
     const line = style.getPropertyValue("--line").trim();
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
     const options = {
-      width: Math.max(body.clientWidth - 8, 240),
+      width: room(body),
       height: 260,
-      series: [{}, ...columns.map(([, label], at) => ({
+      series: [{ label: words.time }, ...columns.map(([, label], at) => ({
         label,
         stroke: style.getPropertyValue(colours[at % colours.length]).trim(),
         width: 2,
@@ -107,5 +113,5 @@ const Drawing = (() => {
     return plot;
   }
 
-  return { figures, progress, table, chart, make };
+  return { figures, progress, table, chart, make, room };
 })();

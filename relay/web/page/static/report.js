@@ -112,7 +112,7 @@
     for (const one of widgets.values()) {
       const body = one.querySelector(".body");
       if (body.plot && !one.hidden) {
-        body.plot.setSize({ width: Math.max(body.clientWidth - 8, 240), height: 260 });
+        body.plot.setSize({ width: Drawing.room(body), height: 260 });
       }
     }
   }

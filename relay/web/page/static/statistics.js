@@ -25,10 +25,10 @@
     columns = names.map((name, at) => [String(at), `${delivered}: ${name || "-"}`]);
     drawn = [...times.values()].sort((a, b) => Date.parse(a.start) - Date.parse(b.start));
   }
-  const draw = () => Drawing.chart(place, columns, drawn, { none: "" });
+  const draw = () => Drawing.chart(place, columns, drawn, { none: "", time: place.dataset.time });
   draw();
   addEventListener("themed", () => { place.plot.destroy(); place.plot = null; draw(); });
   addEventListener("resize", () => {
-    if (place.plot) place.plot.setSize({ width: Math.max(place.clientWidth - 8, 240), height: 260 });
+    if (place.plot) place.plot.setSize({ width: Drawing.room(place), height: 260 });
   });
 })();
