@@ -86,7 +86,8 @@ METRICS: dict[str, Named] = {
         ),
         Named(
             "waypost_inbound_mails_total", "counter", ("kind",),
-            "Mails that came back, by what they are; recipients refused; reports not linked.",
+            "Mails that came back, by what they are; recipients refused; reports not linked, and "
+            "such that name somebody else.",
         ),
         Named(
             "waypost_brake_level", "gauge", ("sending_domain", "kind"),

@@ -81,11 +81,14 @@ class ReportDesk:
             account, found = account or found.account or None, link(report, b"", self._ring)
         if found is not None and account is not None and found.account != account:
             found = None
+        number = found.delivery if found else 0
+        recipient = await self._books.read(lambda connection: _recipient(connection, number))
         said = stated(
             report,
             found,
             self._clock(),
             account=account or 0,
+            recipient=recipient,
             wish=wish_of(message, found, self._ring, self._hosts()),
             trust_words=self._trust_words,
         )
@@ -128,6 +131,11 @@ def _by_message_id(connection: Connection, message_id: str, recipient: str) -> I
     if len(rows) != 1:
         return None
     return Ids(delivery=rows[0].id, account=rows[0].account)
+
+
+def _recipient(connection: Connection, delivery: int) -> str:
+    wanted = select(deliveries.c.recipient).where(deliveries.c.id == delivery)
+    return str(connection.scalar(wanted) or "") if delivery else ""
 
 
 def tracking_hosts(settings: Settings, default: str) -> tuple[str, ...]:

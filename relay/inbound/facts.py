@@ -57,15 +57,17 @@ def stated(
     at: int,
     *,
     account: int = 0,
+    recipient: str = "",
     wish: Wish = NO_WISH,
     trust_words: bool = False,
 ) -> Stated:
     """Say what a report means; `at` is microseconds since the epoch.
 
     `found` None: it could not be linked; `account` is then whose mailbox it came to, 0 where nobody
-    knows.
+    knows. `recipient` is the delivery's own where it is known: of a report about many, what it says
+    about this one counts.
     """
-    said = conclude(report, found, trust_words=trust_words)
+    said = conclude(report, found, recipient=recipient, trust_words=trust_words)
     kind = _KINDS.get(said.event)
     if kind is None:
         return Stated(consequence=said, events=())

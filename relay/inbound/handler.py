@@ -40,11 +40,14 @@ class InboundHandler:
         kept: Kept,
         clock: Clock,
         hosts: Callable[[], Collection[str]] = tuple,
+        recipient: Callable[[int, Report], str] = lambda _delivery, _report: "",
         trust_words: bool = False,
     ) -> None:
         """Take the keys that sign our addresses and where facts go (`record` returns when they are
-        on disk); `hosts` are our tracking hosts, `trust_words` as in `bounces.linking.conclude`.
+        on disk); `hosts` are our tracking hosts, `recipient` gives the delivery's own among those a
+        report names, `trust_words` is as in `bounces.linking.conclude`.
         """
+        self._recipient = recipient
         self._hosts = hosts
         self._trust_words = trust_words
         self._keyring = keyring
@@ -98,9 +101,12 @@ class InboundHandler:
             found,
             at,
             account=signed.account,
+            recipient=self._recipient(found.delivery, report) if found else "",
             wish=wish,
             trust_words=self._trust_words,
         )
+        if said.consequence.mismatch:
+            self.counts["mismatch"] += 1  # the signature wins (bad-inputs B02)
         return said.events
 
     def _link(self, report: Report, address: bytes, signed: verp.ReturnAddress) -> Link | None:

@@ -20,6 +20,7 @@ from relay.clock import now
 from relay.config import Config
 from relay.dispatch.dispatcher import Dispatcher
 from relay.errors import ConfigError
+from relay.inbound.addressee import Addressee
 from relay.inbound.handler import InboundHandler
 from relay.inbound.kept import Kept
 from relay.layout import Layout
@@ -116,6 +117,7 @@ class Doors:
             kept=Kept(self.layout.root / "unrecognised"),
             clock=now,
             hosts=self._tracking_hosts,
+            recipient=Addressee(self.recipients, self.recipient_hash).of,
             trust_words=self.config.inbound.trust_words,
         )
 

@@ -14,7 +14,7 @@ from relay.ledger.facts_total import facts_total
 from relay.link.hub import Hub, Peer
 
 _SUBMITTED = ("accepted", "refused", "failed")
-_CAME_BACK = (*(kind.value for kind in Kind), "refused", "unlinked")
+_CAME_BACK = (*(kind.value for kind in Kind), "refused", "unlinked", "mismatch")
 _TLS_POLICIES = {"sts": "sts", "tlsa": "tlsa", "none": "no-policy-found"}
 _TLS_RESULTS = (
     "success",

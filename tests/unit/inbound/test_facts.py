@@ -8,6 +8,7 @@ from bounces.linking import Link, link
 from bounces.read import read
 from bounces.verp import ReturnKind, mint
 from metrics.events import Event, Kind
+from relay.inbound.addressee import Addressee
 from relay.inbound.facts import NO_WISH, Wish, stated, wish_of
 from relay.mail.keyring import KeyRing
 from relay.sandbox.returns import Returned, complaint, delivery_report
@@ -111,3 +112,43 @@ def test_a_token_of_another_delivery_or_host_says_nothing() -> None:
         token = Mint(RING, host).token(TokenKind.UNSUBSCRIBE, who, link=1)
         mail = f"Subject: unsubscribe {token}\r\n\r\n".encode()
         assert wish_of(mail, LINKED, RING, HOSTS) == NO_WISH
+
+
+def _about_many() -> bytes:
+    first = delivery_report(about(), status="5.2.2", diagnostic="552 5.2.2 Mailbox is full")
+    more = (
+        b"\r\nFinal-Recipient: rfc822; Bob@inbox.test\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+        b"Diagnostic-Code: smtp; 550 5.1.1 No such user here\r\n"
+    )
+    at = first.index(b"\r\n--", first.index(b"Diagnostic-Code"))
+    return first[:at] + more + first[at:]
+
+
+@pytest.mark.parametrize(
+    ("known", "category", "scope", "mismatch"),
+    [
+        ("ann@inbox.test", "soft", "", False),
+        ("bob@inbox.test", "hard", "account", False),
+        ("eve@inbox.test", "soft", "", True),
+    ],
+)
+def test_of_many_recipients_the_deliverys_own_counts(
+    known: str, category: str, scope: str, mismatch: bool
+) -> None:
+    """bad-inputs B02: where nobody fits the signature wins, and that is counted."""
+
+    class Known:
+        def find(self, delivery: int, spool: int) -> int | None:
+            return hash(known) if delivery == 17 else None
+
+    class Plain:
+        def of(self, recipient: str) -> int:
+            return hash(recipient.lower())
+
+    report = read(_about_many())
+    recipient = Addressee(Known(), Plain()).of(17, report)
+    said = stated(report, LINKED, 99, recipient=recipient)
+    (event,) = said.events
+    assert (event.category, event.scope) == (category, scope)
+    assert said.consequence.mismatch is mismatch
+    assert Addressee(Known(), Plain()).of(18, report) == ""
