@@ -17,7 +17,7 @@ import msgspec
 from metrics.events import Event, Kind
 from relay.acceptance.decision import Decision, decide
 from relay.acceptance.dialects.reading import read_options
-from relay.acceptance.headers import check_loops, missing_fields, received
+from relay.acceptance.headers import check_hidden_fields, check_loops, missing_fields, received
 from relay.acceptance.options import Options
 from relay.acceptance.senders import check_sender
 from relay.acceptance.submission import Recipient, Submission
@@ -107,6 +107,7 @@ class Acceptance:
         first_id = self.spool.take_ids(1 + len(submission.recipients))
         try:
             check_loops(header)
+            check_hidden_fields(submission.content, header)
             sending_domain, domain = check_sender(settings, account, header)
             options = read_options(header, submission.credential.dialect, at)
         except RefusedError as refused:

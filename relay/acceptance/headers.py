@@ -15,6 +15,7 @@ from relay.ids import to_text
 from relay.mail.header import Header
 
 MAX_RECEIVED = 100
+_HIDDEN = re.compile(rb"(?im)^(from|bcc|resent-bcc|x-waypost-[!-9;-~]{1,64})[ \t]*+:")
 _SAFE = re.compile(r"[^A-Za-z0-9.:_-]")
 
 
@@ -32,6 +33,23 @@ def missing_fields(header: Header, message: int, hostname: str, at: int) -> tupl
     if header.get(b"date") is None:
         added += b"Date: " + formatdate(at / 1_000_000).encode("ascii") + b"\r\n"
     return added, message_id[:512]
+
+
+def check_hidden_fields(content: bytes, header: Header) -> None:
+    """Refuse fields that matter behind a line that is no field, where the header ends for us.
+
+    Other readers pass over such a line: for them From would be another one, and Bcc and control
+    headers would be told to every recipient.
+    """
+    if "bad-line" not in header.defects:
+        return
+    end = content.find(b"\r\n\r\n", header.body_start)
+    hidden = _HIDDEN.search(content, header.body_start, end if end >= 0 else len(content))
+    if hidden is not None:
+        name = hidden[1].decode("ascii")
+        raise RefusedError(
+            550, "5.6.0", f"{name}: stands behind a line that is no header field (name: value)"
+        )
 
 
 def check_loops(header: Header) -> None:

@@ -8,10 +8,14 @@ import re
 
 from relay.errors import RefusedError
 from relay.mail.addresses import AddressError, parse_address
-from relay.mail.header import Header
+from relay.mail.header import Header, strip_comments
 from relay.settings import Account, SendingDomain, Settings
 
-_BRACKETED = re.compile(rb"<([^<>]*)>\s*(?:\([^()]*\)\s*)?$")
+# One address in angle brackets behind a display name; neither holds another bracket but in quotes.
+_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
+_BRACKETED = re.compile(rb"((?:" + _QUOTED + rb'|[^"<>])*+)<((?:' + _QUOTED + rb'|[^"<>])*+)>')
+_QUOTED_STRING = re.compile(_QUOTED)
+_SEPARATES = re.compile(rb"[,;:()]")
 _MAX_FROM = 2048
 
 
@@ -26,13 +30,29 @@ def from_domain(header: Header) -> str:
         raise RefusedError(
             550, "5.6.0", f"exactly one From: header is expected, {len(found)} found"
         )
-    value = found[0].text[:_MAX_FROM]
-    bracketed = _BRACKETED.search(value)
-    address = bracketed[1] if bracketed else re.sub(rb"\s*\([^()]*\)\s*", b"", value)
+    value = found[0].text
+    if len(value) > _MAX_FROM:
+        raise RefusedError(550, "5.6.0", f"From: is longer than {_MAX_FROM} octets")
     try:
-        return parse_address(address.strip()).routing_domain
+        return parse_address(_one_address(strip_comments(value))).routing_domain
     except AddressError:
         raise RefusedError(550, "5.6.0", "From: has no address of the form name@domain") from None
+
+
+def _one_address(value: bytes) -> bytes:
+    """Give the address of a mailbox without comments; raises RefusedError if there may be two.
+
+    Names that ought to be quoted are common and pass ("Shop, Inc. <news@shop.test>"), unless they
+    could be read as one more address: what one reader takes for a name, another takes for the
+    sender.
+    """
+    bracketed = _BRACKETED.fullmatch(value)
+    if bracketed is None:
+        return value
+    name = _QUOTED_STRING.sub(b"", bracketed[1])
+    if b"@" in name and _SEPARATES.search(name):
+        raise RefusedError(550, "5.6.0", "From: seems to hold several addresses; one is expected")
+    return bracketed[2].strip()
 
 
 def check_sender(

@@ -26,7 +26,8 @@ _FIELD = re.compile(
 )
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _BLANK = re.compile(rb"\r?\n")
-_MBOX = re.compile(rb"From [^\r\n]*+\r?\n")
+# A field may be written "From : name@domain" (RFC 5322 section 4.5): that is no mbox line.
+_MBOX = re.compile(rb"From (?![ \t]*+:)[^\r\n]*+\r?\n")
 
 
 class Field(NamedTuple):

@@ -19,6 +19,7 @@ _DIALECT_OF = {
 }
 _PREFIX_OF = {prefix: dialect for dialect, prefix in PREFIXES.items()}
 _FIRST_LETTER = (b"x-", b"X-")
+_BLIND = (b"bcc", b"resent-bcc")  # RFC 5322 sections 3.6.3 and 3.6.6
 DIALECTS = ("waypost", *FIELDS)
 
 
@@ -33,7 +34,7 @@ def read_options(
     known = FIELDS.get(dialect, {})
     for part in header.fields:
         if not part.name.startswith(_FIRST_LETTER):
-            if part.name.lower() == b"bcc":
+            if part.name.lower() in _BLIND:
                 own.strip.append(part)
             continue
         lowered = part.name.lower()
