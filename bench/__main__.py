@@ -15,6 +15,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +36,9 @@ async def compare(options: argparse.Namespace, root: Path) -> list[Run]:
         contenders.insert(0, PostfixContender(root))
     cases = [case for case in CASES if options.only in case.name]
     runs: list[Run] = []
+    task = asyncio.current_task()
+    if task is not None:  # a bench that is told to end stops what it started
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         for contender in contenders:
             await contender.start()
