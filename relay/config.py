@@ -112,6 +112,8 @@ class DeliverySection(Section, frozen=True):
     retry_first_seconds: Annotated[float, msgspec.Meta(gt=0)] = 300.0
     retry_max_seconds: Annotated[float, msgspec.Meta(gt=0)] = 14_400.0
     lifetime_seconds: Annotated[float, msgspec.Meta(gt=0)] = 432_000.0
+    failure_notices: bool = False
+    delay_notice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 14_400.0
     timeout_scale: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1.0
     nameservers: tuple[str, ...] = ()
     allow_private_hosts: bool = False

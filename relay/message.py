@@ -10,6 +10,10 @@ from enum import Enum, StrEnum
 import msgspec
 
 
+OWN_ACCOUNT = 0
+"""The node itself, for mail of its own (failure notices): no facts are told of it."""
+
+
 class Message(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     """What was submitted, once; everything that departure needs besides the stored content.
 

@@ -1,4 +1,4 @@
-"""`waypost send`: hand in a message from a file, as an application would; needs a running server."""
+"""`waypost send`: hand in a message from a file, as applications do; needs a running server."""
 
 from __future__ import annotations
 

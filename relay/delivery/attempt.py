@@ -67,6 +67,7 @@ def of_transaction(
         took_ms=int((transaction.ended - transaction.began) * 1000),
         judgement=judgement,
         log=transaction.log,
+        confirms=b" NOTIFY=" in transaction.rcpt_line,
     )
 
 

@@ -151,6 +151,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: int = 0
     judgement: Judgement | None = None
     log: Transcript | None = None
+    confirms: bool = False  # the next hop took NOTIFY over: confirmations are its part (RFC 3461)
 
     @property
     def hosts_fault(self) -> bool:

@@ -22,7 +22,7 @@ from relay.departure.fields import feedback_id, list_unsubscribe
 from relay.departure.signers import Signers
 from relay.mail.header import split
 from relay.mail.keyring import KeyRing
-from relay.message import Delivery, Message
+from relay.message import OWN_ACCOUNT, Delivery, Message
 from relay.settings import SendingDomain, Settings, Switch, effective
 from relay.unsubscription import link_of
 from tracking.plan import Plan
@@ -90,7 +90,7 @@ class Departure:
             complete = sign_all(signers, head + b"\r\n", text, at=at) + complete
         return Outgoing(
             delivery=delivery.id,
-            return_path=verp.mint(delivery.id, message.account, bounce_domain, self.keyring),
+            return_path=self._return_path(delivery, message, bounce_domain),
             recipient=delivery.recipient,
             content=complete,
             utf8=message.utf8,
@@ -100,6 +100,12 @@ class Departure:
             notify=delivery.notify,
             orcpt=delivery.orcpt,
         )
+
+    def _return_path(self, delivery: Delivery, message: Message, bounce_domain: str) -> bytes:
+        """Give the signed address that reports come back to; our own notices have none."""
+        if message.account == OWN_ACCOUNT:
+            return b""
+        return verp.mint(delivery.id, message.account, bounce_domain, self.keyring)
 
     def _body(
         self,

@@ -7,17 +7,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import msgspec
 
 from metrics.events import Event
 from relay.clock import Clock
-from relay.delivery.outgoing import Outcome, Outgoing
+from relay.delivery.outgoing import Outcome, Outgoing, Problem
 from relay.delivery.schedule import Schedule
 from relay.departure.depart import Departure, Suppressed
 from relay.departure.settlement import Settled, excluded, settle
-from relay.message import Delivery, Disposition, Message, Settlement
+from relay.message import OWN_ACCOUNT, Delivery, Disposition, Message, Settlement
 from relay.spool.protocol import DamagedContentError, Spool
 
 _log = logging.getLogger(__name__)
+_MAX_REASON = 1000
+
+
+class Notices(Protocol):
+    """Tells senders what became of their mail, where they asked; `relay.dsn.notices` does."""
+
+    def due(self, delivery: Delivery, outcome: Outcome, settlement: Settlement) -> str:
+        """Say which notice this end asks for, "" for none."""
+        ...
+
+    def give(
+        self, action: str, delivery: Delivery, outcome: Outcome, of: Spool, then: Callable[[], None]
+    ) -> None:
+        """Store it, then call `then`, in any case."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +50,7 @@ class Office:
     node: str
     told: Callable[[Event], None]  # acts on facts at once: suppressions
     finished: Callable[[Delivery, Settlement, Outcome | None], None]  # dispatch hears of each end
+    notices: Notices | None = None
 
 
 class Errand:
@@ -58,7 +78,12 @@ class Errand:
             self._set_aside("content lost or damaged")
             return None
         self._message = message
-        made = office.departure.depart(self._delivery, message, content)
+        try:
+            made = office.departure.depart(self._delivery, message, content)
+        except Exception as problem:  # noqa: BLE001 - our bug must not cost the mail, nor the lane
+            _log.exception("delivery %d cannot be rendered", self._delivery.id)
+            self._set_aside(f"it cannot be rendered: {problem!r}")
+            return None
         if isinstance(made, Suppressed):
             ended = excluded(self._delivery, message, made.reason, office.clock(), office.node)
             self._end(ended, None)
@@ -68,6 +93,9 @@ class Errand:
     def done(self, outcome: Outcome) -> None:
         """Settle the delivery with what became of the attempt."""
         office = self._office
+        if outcome.problem is Problem.LOCAL:
+            self._set_aside(outcome.text)
+            return
         if self._message is None:  # no connection, so never rendered
             self._message = Message(
                 id=self._delivery.message,
@@ -82,9 +110,28 @@ class Errand:
         self._end(ended, outcome)
 
     def _end(self, ended: Settled, outcome: Outcome | None) -> None:
-        self._office.told(ended.event)
-        self._office.spool.settle_soon(ended.settlement)
-        self._office.finished(self._delivery, ended.settlement, outcome)
+        office, settlement = self._office, ended.settlement
+        if self._delivery.account == OWN_ACCOUNT:  # our own notice: nobody counts it
+            settlement = msgspec.structs.replace(settlement, events=())
+        else:
+            office.told(ended.event)
+        action = ""
+        if outcome is not None and office.notices is not None:
+            action = office.notices.due(self._delivery, outcome, settlement)
+        if not action or outcome is None or office.notices is None:
+            self._settle(settlement, outcome)
+            return
+        office.notices.give(
+            action,
+            self._delivery,
+            outcome,
+            office.spool,
+            partial(self._settle, settlement, outcome),
+        )
+
+    def _settle(self, settlement: Settlement, outcome: Outcome | None) -> None:
+        self._office.spool.settle_soon(settlement)
+        self._office.finished(self._delivery, settlement, outcome)
 
     def _set_aside(self, why: str) -> None:
         """Keep what cannot be rendered for a person to look at, instead of losing it or looping."""
@@ -94,7 +141,6 @@ class Errand:
             message=self._delivery.message,
             disposition=Disposition.HOLD,
             attempt=self._delivery.attempt,
-            last_reply=why,
+            last_reply=why[:_MAX_REASON],
         )
-        self._office.spool.settle_soon(settlement)
-        self._office.finished(self._delivery, settlement, None)
+        self._settle(settlement, None)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from relay.acceptance.handed_in import Taken
 from relay.control.changes import Changes
@@ -23,6 +23,11 @@ from relay.ledger.answer_tables import kept_answers
 
 _KEPT_MICROSECONDS = 24 * 3600 * 1_000_000
 _LONGEST_KEY = 255
+
+
+class _Kept(NamedTuple):
+    body_sha256: bytes
+    answer: str
 
 
 class _Asked(NamedTuple):
@@ -82,14 +87,15 @@ class KeptAnswers:
         finally:
             self._under_way.discard(name)
 
-    def _find(self, connection: Connection, asked: _Asked) -> Row[Any, Any] | None:
+    def _find(self, connection: Connection, asked: _Asked) -> _Kept | None:
         columns = kept_answers.c
         wanted = select(columns.body_sha256, columns.answer).where(
             columns.account == asked.account,
             columns.key_sha256 == asked.key,
             columns.at > self._changes.now() - _KEPT_MICROSECONDS,
         )
-        return connection.execute(wanted).one_or_none()
+        row = connection.execute(wanted).one_or_none()
+        return _Kept(row.body_sha256, row.answer) if row is not None else None
 
     def _keep(self, connection: Connection, asked: _Asked, taken: Taken) -> None:
         now = self._changes.now()
@@ -106,7 +112,7 @@ class KeptAnswers:
         connection.execute(insert(kept_answers).values(row))
 
 
-def _answer(row: Row[Any], asked: _Asked) -> Taken:
+def _answer(row: _Kept, asked: _Asked) -> Taken:
     if row.body_sha256 != asked.body:
         raise ConflictError(
             "this key was used for another message within the last 24 hours",

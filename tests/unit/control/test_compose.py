@@ -8,7 +8,7 @@ import base64
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +31,7 @@ def new(**fields: object) -> NewMessage:
 
 def read(content: bytes) -> EmailMessage:
     """Read with the standard library's parser."""
-    return cast(EmailMessage, message_from_bytes(content, policy=default))
+    return message_from_bytes(content, policy=default)
 
 
 def test_text_html_a_picture_and_a_file_are_what_was_given() -> None:
@@ -96,16 +96,16 @@ def test_no_more_structure_than_is_needed(fields: dict[str, str], kind: str) -> 
 @pytest.mark.parametrize("value", HOSTILE + HIDDEN)
 @pytest.mark.parametrize("place", ["subject", "name", "address", "header", "filename", "option"])
 def test_no_value_becomes_a_line_of_its_own(place: str, value: str) -> None:
-    fields: dict[str, object] = {
+    places: dict[str, dict[str, object]] = {
         "subject": {"subject": value},
         "name": {"from": f"{value} <news@shop.test>"},
         "address": {"to": [f"{value}@inbox.test"]},
         "header": {"headers": {"X-Thing": value}},
         "filename": {"attachments": [{"content": "", "filename": value}]},
         "option": {"options": {"tags": [value], "metadata": {"k": value}}},
-    }[place]
+    }
     try:
-        made = new(**fields)
+        made = new(**places[place])
     except msgspec.ValidationError:
         return  # refused by its type already
     with pytest.raises(InvalidError):

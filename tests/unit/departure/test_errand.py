@@ -1,0 +1,62 @@
+"""Mail that breaks our own code is set aside, visible and whole, and costs its lane nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from relay.clock import now
+from relay.delivery.outgoing import Outcome, Problem, Stage, Verdict
+from relay.delivery.schedule import Schedule
+from relay.departure.depart import Departure
+from relay.departure.errand import Errand, Office
+from relay.message import Delivery, Disposition, Settlement
+from relay.spool.protocol import Selection
+from tests.harness.clerk import clerk, settings
+
+CONTENT = b"From: news@shop.test\r\n\r\nHello\r\n"
+BROKEN = Outcome(
+    delivery=1, verdict=Verdict.BOUNCED, stage=Stage.MAIL, problem=Problem.LOCAL, error="bare LF"
+)
+
+
+class BrokenDeparture:
+    """A bug of ours."""
+
+    def depart(self, *_of: object) -> None:
+        raise ZeroDivisionError("plan")
+
+
+async def test_mail_that_we_cannot_render_or_send_is_held(tmp_path: Path) -> None:
+    ended: list[Settlement] = []
+
+    def finished(_of: Delivery, settlement: Settlement, _outcome: Outcome | None) -> None:
+        ended.append(settlement)
+
+    async with clerk(tmp_path, settings()) as under_test:
+        await under_test.hand_in(CONTENT, "ann@inbox.test", "bob@inbox.test")
+        spool = under_test.spool
+        claimed = [
+            delivery
+            for queue in (await spool.due(now(), 10)).queues
+            for delivery in await spool.claim([(queue.id, 10)], now())
+        ]
+        office = Office(
+            spool=spool,
+            departure=cast(Departure, BrokenDeparture()),
+            schedule=Schedule(),
+            clock=now,
+            node="node1",
+            told=lambda _event: None,
+            finished=finished,
+        )
+        first, second = (Errand(one, office) for one in claimed)
+        assert await first.make() is None
+        second.done(BROKEN)
+        await spool.record([b"\xc0"])  # comes after them in the same order
+        held = await spool.waiting(Selection(), 10)
+    assert [one.disposition for one in ended] == [Disposition.HOLD] * 2
+    assert [one.state.name for one in held] == ["HELD"] * 2
+    assert ["ZeroDivisionError" in held[0].last_reply, "bare LF" in held[1].last_reply] == [
+        True, True,
+    ]  # fmt: skip
