@@ -199,6 +199,12 @@ class Config(Section, frozen=True):
         return self.node.workers or max(1, os.cpu_count() or 1)
 
     @property
+    def sending_addresses(self) -> tuple[str, ...]:
+        """Give every address that mail may leave from, those of pools included."""
+        named = [one for pool in self.delivery.pools for one in pool.partition("=")[2].split()]
+        return tuple(dict.fromkeys((*self.delivery.source_addresses, *named)))
+
+    @property
     def ledger_url(self) -> str:
         """Give the ledger's database URL: as set, or SQLite in the data directory."""
         return self.ledger.url or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"

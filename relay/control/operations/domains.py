@@ -201,7 +201,8 @@ class Domains:
         host = entry.tracking_url.partition("//")[2].partition(":")[0]
         found = records(
             entry.name,
-            tuple((key.selector, key.record) for key in entry.dkim if key.active),
+            # also keys that do not sign: new ones are published first, old ones stay for a while
+            tuple((key.selector, key.record) for key in entry.dkim),
             return_path=entry.return_path,
             tracking_host=host,
             node=self._node,
