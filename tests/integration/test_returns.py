@@ -5,8 +5,10 @@ under the right reason; what cannot be linked is kept and suppresses nobody.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from relay.sandbox.reading import Reading, read
 from relay.sandbox.returns import Returned, complaint, delivery_report
 from relay.sandbox.sink import Sink
 from tests.harness.provision import must, provision
-from tests.harness.relay_under_test import RelayUnderTest
+from tests.harness.relay_under_test import ROOT, RelayUnderTest
 from tests.harness.sink_route import SinkRoute, sink_route
 
 pytestmark = pytest.mark.timeout(180)
@@ -182,6 +184,43 @@ async def test_a_maildir_is_read_and_emptied(route: SinkRoute, tmp_path: Path) -
     await _become(route, "the mail to be moved", moved)
     assert [p.name for p in (tmp_path / "drop" / "cur").iterdir()] == ["1.first:2,S"]
     assert [e["reason"] for e in await _suppressed(route, "ann@inbox.test")] == ["hard-bounce"]
+
+
+async def _command(route: SinkRoute, *arguments: str, given: bytes = b"") -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", "--config", str(route.relay.config), *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=ROOT,
+    )
+    out, _ = await process.communicate(given)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+async def test_the_same_by_command(route: SinkRoute, tmp_path: Path) -> None:
+    body = await route.send("ann@inbox.test")
+    report = _dsn(_about(route, "ann@inbox.test", body))
+    (tmp_path / "one.eml").write_bytes(report)
+    said = json.loads(await _command(route, "bounce", "report", str(tmp_path / "one.eml")))
+    assert (said["event"], said["suppressed"]) == ("bounced", True)
+    stranger = report.replace(b"b+", b"x+")
+    said = json.loads(await _command(route, "bounce", "report", "-", given=stranger))
+    assert (said["linked_by"], said["suppressed"]) in (("message-id", False), ("copy", True))
+    about = Returned(
+        sender="x@y.test", recipient="eve@inbox.test", content=b"Subject: s\r\n\r\n", at=1.8e9
+    )
+    await _command(route, "bounce", "report", "-", given=_dsn(about))
+    assert "eve@inbox.test" in await _command(route, "bounce", "unlinked")
+    mailbox = json.loads(
+        await _command(route, "bounce", "mailbox", "--account", "tenant", "--json")
+    )
+    assert mailbox["address"].startswith("f+")
+    assert json.loads(await _command(route, "brakes", "--json")) == []
+    keys = json.loads(await _command(route, "keys", "rotate", "--json"))
+    assert keys == json.loads(await _command(route, "keys", "list", "--json"))
+    assert [key["signs"] for key in keys] == [False, True]
 
 
 async def test_an_unsigned_address_is_refused_before_the_mail(route: SinkRoute) -> None:

@@ -17,6 +17,7 @@ from relay.suppressions import (
     entry_in_account,
     entry_in_campaign,
     entry_in_domain,
+    entry_untracked,
     write_table,
 )
 
@@ -123,3 +124,18 @@ def test_days_that_the_table_has_caught_up_with_are_dropped(tmp_path: Path) -> N
     board.drop_before(12 * DAY)
     assert list(NoticeBoard(tmp_path, "reader").follow()) == [Notice(6, "manual", 12 * DAY)]
     board.close()
+
+
+def test_who_withdrew_from_tracking_gets_mail(tmp_path: Path) -> None:
+    """An entry of the scope "tracking" suppresses no mail; without one nobody is looked up."""
+    path = tmp_path / "table"
+    write_table(path, [(entry_in_account(1, 5), "manual")], 7)
+    assert not Suppressions(path).any_untracked
+    write_table(path, [(entry_untracked(1, 5), "no-tracking")], 8)
+    known = Suppressions(path)
+    assert known.any_untracked
+    assert [known.untracked(account, 5) for account in (1, 2)] == [True, False]
+    assert known.reason(1, "shop.test", 9, 5) == ""
+    known.note(entry_untracked(1, 5), "", 9)
+    known.note(entry_untracked(1, 6), "no-tracking", 9)
+    assert [known.untracked(1, recipient) for recipient in (5, 6)] == [False, True]
