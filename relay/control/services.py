@@ -143,7 +143,7 @@ def node_names(config: Config) -> NodeNames:
         hostname=config.node.hostname,
         return_path=config.delivery.return_path_domain,
         tracking_url=config.tracking.base_url,
-        addresses=config.delivery.source_addresses,
+        addresses=config.sending_addresses,
     )
 
 

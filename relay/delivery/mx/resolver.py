@@ -12,9 +12,11 @@ DNSSEC and the path to it is trusted (RFC 7672 section 2.1): a resolver on this 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from time import monotonic
 
 import dns.asyncresolver
@@ -80,7 +82,7 @@ class Resolver:
         self, settings: ResolverSettings | None = None, *, clock: Callable[[], float] = monotonic
     ) -> None:
         """Ask as `settings` say; raises dns.resolver.NoResolverConfiguration where the system has
-        none.
+        none, ValueError for a name server that is no address.
         """
         self.settings = settings or ResolverSettings()
         wanted = self.settings
@@ -109,6 +111,10 @@ class Resolver:
     async def txt(self, name: str) -> Answer:
         """Give TXT records, the strings of each joined."""
         return await self._ask(name, "TXT")
+
+    async def pointers(self, address: str) -> Answer:
+        """Give the names of an address (PTR)."""
+        return await self._ask(ipaddress.ip_address(address).reverse_pointer, "PTR")
 
     async def tlsa(self, name: str) -> tuple[list[TlsaRecord], bool]:
         """Give TLSA records and whether the answer is validated."""
@@ -184,12 +190,18 @@ class Resolver:
 
 
 def _endpoint(nameserver: str, port: int) -> tuple[str, int]:
-    """Split "address" or "address:port"; a bare IPv6 address has several colons and no brackets."""
-    bracketed, _, behind = nameserver.removeprefix("[").partition("]")
+    """Split "address" or "address:port"; a bare IPv6 address has several colons and no brackets.
+
+    Raises ValueError for what is neither.
+    """
+    address = nameserver
     if nameserver.startswith("["):
-        return bracketed, int(behind.removeprefix(":") or port)
-    address, colon, given = nameserver.rpartition(":")
-    return (address, int(given)) if colon and ":" not in address else (nameserver, port)
+        address, _, behind = nameserver.removeprefix("[").partition("]")
+        port = int(behind.removeprefix(":") or port)
+    elif nameserver.count(":") == 1:
+        address, _, given = nameserver.partition(":")
+        port = int(given)
+    return str(ip_address(address)), port
 
 
 def _text(rdata: object) -> str:
