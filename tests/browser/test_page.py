@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import smtplib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from relay.sandbox.reading import read
 from relay.sandbox.sink import Sink
 from tests.harness.chromium import chromium, messages_of
 from tests.harness.provision import must, provision
-from tests.harness.relay_under_test import RelayUnderTest
+from tests.harness.relay_under_test import ROOT, RelayUnderTest
 
 PASSWORD = "correct horse battery"
 CAMPAIGN = "spring 春季"
@@ -94,6 +95,20 @@ class Stage:
         return dict(answer["rows"][0]["values"]) if answer["rows"] else {}
 
 
+async def make_operator(relay: RelayUnderTest) -> None:
+    """Make the operator as a person does: by the command, against the running server."""
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", "--config", str(relay.config)),
+        *("operator", "add", "ada", "--password-stdin"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=ROOT,
+    )
+    said, _ = await running.communicate(f"{PASSWORD}\n".encode())
+    assert (running.returncode, said) == (0, b"done\n")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     folder = tmp_path_factory.mktemp("page")
@@ -109,7 +124,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
                 untracked=("plain.test", "other.test"),
                 passwordless=True,
             )
-            await must(relay, "POST", "/operators", {"name": "ada", "password": PASSWORD})
+            await make_operator(relay)
             yield Stage(relay, sink, tenant.account, folder)
     finally:
         await sink.close()

@@ -7,7 +7,6 @@ stops hearing when its session ends.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -99,8 +98,8 @@ class Reports:
                 await response.write(b"event: news\ndata:\n\n" if news else b": quiet\n\n")
         except TooManyListenersError:
             await response.write(b"retry: 30000\n\n")
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # the reader went away, or the server is stopping
+        except ConnectionError:
+            pass  # the reader went away
         return response
 
     async def statistics(self, visit: Visit) -> web.StreamResponse:
