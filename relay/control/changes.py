@@ -119,4 +119,7 @@ class Changes:
                 await self._publisher.publish(prepared)
             if notices:
                 await self._publisher.suppress(notices)
+        # Outside the turn: a worker that hangs must not hold up the changes of others.
+        if prepared is not None and prepared.steps:
+            await self._publisher.in_force()
         return result

@@ -46,6 +46,7 @@ class Listeners:
     """Who is told: the link to the workers fills these in."""
 
     changed: Callable[[Sequence[Change]], None] = lambda _steps: None
+    in_force: Callable[[], Awaitable[None]] | None = None  # returns when they work by it
     suppress: Callable[[Sequence[Notice]], Awaitable[None]] | None = None
 
 
@@ -119,6 +120,11 @@ class Publisher:
             self._feed.extend(prepared.steps)
             await self._write_snapshot()
             self.listeners.changed(prepared.steps)
+
+    async def in_force(self) -> None:
+        """Wait until what was published is in force wherever somebody listens."""
+        if self.listeners.in_force is not None:
+            await self.listeners.in_force()
 
     async def suppress(self, notices: Sequence[Notice]) -> None:
         """Tell of suppressions that were committed."""

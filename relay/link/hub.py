@@ -28,6 +28,7 @@ from relay.spool.protocol import Batch
 _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
+_IN_FORCE_SECONDS = 2.0
 
 
 class NoAnswerError(WaypostError):
@@ -98,6 +99,13 @@ class Hub:
         for peer in self.peers.values():
             frames.send(peer.writer, frames.Changed(changes=tuple(changes)))
 
+    async def in_force(self, seconds: float = _IN_FORCE_SECONDS) -> None:
+        """Wait until every connected worker has taken what was published before, within a limit.
+
+        Frames are taken in order, so an answer to what was asked behind the changes says so.
+        """
+        await self.ask("settings.version", seconds=seconds)
+
     def suppressed(self) -> None:
         """Tell every worker that the suppression table was replaced."""
         for peer in self.peers.values():
@@ -112,14 +120,17 @@ class Hub:
         `{"error": text}`.
         """
         waiting: dict[int, asyncio.Future[frames.Answer]] = {}
-        for peer in self.peers.values():
-            command = frames.Command(id=next(self._ids), name=name, args=args or {})
-            waiting[peer.worker] = peer.owed[command.id] = (
-                asyncio.get_running_loop().create_future()
-            )
+        number, asked = next(self._ids), list(self.peers.values())
+        command = frames.Command(id=number, name=name, args=args or {})
+        for peer in asked:
+            waiting[peer.worker] = peer.owed[number] = asyncio.get_running_loop().create_future()
             frames.send(peer.writer, command)
-        if waiting:
-            await asyncio.wait(waiting.values(), timeout=seconds)
+        try:
+            if waiting:
+                await asyncio.wait(waiting.values(), timeout=seconds)
+        finally:
+            for peer in asked:
+                peer.owed.pop(number, None)
         return {worker: _outcome(future) for worker, future in waiting.items()}
 
     def connected(self) -> list[int]:

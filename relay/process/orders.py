@@ -47,6 +47,7 @@ def worker_commands(
 
     return {
         "status": _Status(receiver),
+        "settings.version": _SettingsVersion(receiver),
         "queue.destinations": _Destinations(queues),
         "queue.queues": _Queues(queues),
         "queue.waiting": _Waiting(queues),
@@ -73,6 +74,14 @@ class _Status:
 
     async def __call__(self, _command: Command) -> object:
         return {"gauges": self._receiver.gauges(), "counters": self._receiver.counters()}
+
+
+class _SettingsVersion:
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    async def __call__(self, _command: Command) -> object:
+        return self._receiver.settings_version
 
 
 class _ReloadKeys:

@@ -135,6 +135,30 @@ async def test_rows_that_were_folded_but_not_forgotten_are_not_sent_again(tmp_pa
     assert ledger.folded == [b"event 3"]
 
 
+async def test_published_changes_are_waited_for_until_every_worker_has_them(tmp_path: Path) -> None:
+    path, receiver, held = tmp_path / "link.sock", Receiver(), asyncio.Event()
+    change = Change(version=4, table="pause", key=None, value=b"")
+
+    async def version(_command: frames.Command) -> object:
+        await held.wait()
+        return len(receiver.changes)
+
+    commands = {"settings.version": version}
+    async with running_hub(path, Ledger()) as hub:
+        await hub.in_force()  # nobody to wait for
+        async with running_uplink(path, Outbox(), receiver, commands):
+            await until(lambda: bool(hub.peers))
+            hub.publish([change])
+            waiting = asyncio.create_task(hub.in_force(seconds=30))
+            await until(lambda: receiver.changes == [change])
+            assert not waiting.done()
+            held.set()
+            await waiting
+            held.clear()
+            await hub.in_force(seconds=0.01)  # one that hangs is not waited for without end
+            assert hub.peers[0].owed == {}
+
+
 async def test_control_may_come_later_and_go_away(tmp_path: Path) -> None:
     ledger, outbox, receiver = Ledger(), Outbox(), Receiver()
     outbox.rows = [Batch(1, (b"event 1",))]
