@@ -246,7 +246,9 @@ async def test_words_without_a_machine_readable_part_suppress_nobody(route: Sink
 # --- unsubscription, by each way and in each scope
 
 
-@pytest.mark.parametrize("way", ["mailto", "page", "one-click"])
+@pytest.mark.parametrize(
+    "way", ["mailto", pytest.param("page", marks=pytest.mark.long), "one-click"]
+)
 async def test_scopes_of_an_unsubscription_are_in_force_with_control_down(
     route: SinkRoute, way: str
 ) -> None:
