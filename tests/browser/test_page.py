@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -143,7 +144,9 @@ def browser(stage: Stage) -> Iterator[webdriver.Chrome]:
 
 def until(browser: webdriver.Chrome, holds: Callable[[], Any], seconds: float = 20) -> Any:
     """Wait for something that a browser shows."""
-    return WebDriverWait(browser, seconds, poll_frequency=0.1).until(lambda _: holds())
+    anew = [NoSuchElementException, StaleElementReferenceException]  # drawn at this very moment
+    waiting = WebDriverWait(browser, seconds, poll_frequency=0.1, ignored_exceptions=anew)
+    return waiting.until(lambda _: holds())
 
 
 def find(browser: webdriver.Chrome, css: str) -> WebElement:
