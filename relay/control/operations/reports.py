@@ -23,7 +23,7 @@ from relay.control.operations.words import AccountId, Entry
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.reports import ReportDesk, Taken
 from relay.control.route import route
-from relay.errors import InvalidError, UnavailableError
+from relay.errors import ConflictError, InvalidError
 from relay.ids import to_text
 from relay.ledger.intake import read_stored
 from relay.ledger.tables import events
@@ -104,7 +104,7 @@ class Reports:
         if not body:
             raise InvalidError("expected a mail as the body")
         if self.desk is None:
-            raise UnavailableError("reports are taken by a running server only")
+            raise ConflictError("no server runs here: reports are taken by a running one only")
         address = query.address.strip().strip("<>").encode("utf-8", "replace")
         return _taken(await self.desk.take(body, envelope=address, account=caller.account))
 
