@@ -17,6 +17,7 @@ import enum
 import struct
 from dataclasses import dataclass
 
+from relay.mail import base32
 from relay.mail.keyring import KeyRing
 from relay.mail.mac import mac, verify
 
@@ -71,7 +72,7 @@ def mint(
         raise KeyError(key_id)  # a ring always holds its current key
     at = domain.lower().encode("ascii")
     ids = _IDS.pack(key_id, delivery, account)
-    token = base64.b32encode(ids + mac(key, _signed(kind, ids, at), _MAC_SIZE)).lower()
+    token = base32.encode(ids + mac(key, _signed(kind, ids, at), _MAC_SIZE))
     return b"%s+%s@%s" % (kind.encode(), token, at)
 
 

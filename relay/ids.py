@@ -13,6 +13,7 @@ import base64
 import threading
 
 from relay.clock import Clock, now
+from relay.mail import base32
 
 _EPOCH_SECONDS = 1_577_836_800  # 2020-01-01T00:00:00Z
 _COUNTER_BITS = 20
@@ -74,7 +75,7 @@ def lowest_at(at: int) -> int:
 
 def to_text(id_: int) -> str:
     """Write an id as 13 characters of lower-case base32."""
-    return base64.b32encode(id_.to_bytes(8, "big")).decode("ascii")[:13].lower()
+    return base32.encode(id_.to_bytes(8, "big")).decode("ascii")
 
 
 def from_text(text: str) -> int:

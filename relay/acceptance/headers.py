@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
+from functools import lru_cache
 
 from relay.errors import RefusedError
 from relay.ids import to_text
@@ -31,7 +32,7 @@ def missing_fields(header: Header, message: int, hostname: str, at: int) -> tupl
         message_id = f"<{to_text(message)}@{hostname}>"
         added += b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
     if header.get(b"date") is None:
-        added += b"Date: " + formatdate(at / 1_000_000).encode("ascii") + b"\r\n"
+        added += b"Date: " + _date(at // 1_000_000).encode("ascii") + b"\r\n"
     return added, message_id[:512]
 
 
@@ -69,5 +70,11 @@ def received(*, hostname: str, helo: str, protocol: str, message: int, at: int) 
     name = _SAFE.sub("?", helo)[:64] or "unknown"
     return (
         f"Received: from {name} by {hostname} with {protocol} id {to_text(message)};\r\n"
-        f"\t{formatdate(at / 1_000_000)}\r\n"
+        f"\t{_date(at // 1_000_000)}\r\n"
     ).encode("ascii")
+
+
+@lru_cache(maxsize=4)
+def _date(seconds: int) -> str:
+    """Give a date as header fields have it; the same for all mail of a second."""
+    return formatdate(seconds)

@@ -31,10 +31,12 @@ def _one_space(raw: bytes) -> bytes:
     """Reduce every run of spaces and tabs to one space, in time linear in the length."""
     if b"\t" in raw:
         raw = raw.replace(b"\t", b" ")
+    if b"  " not in raw:
+        return raw
     while _EIGHT in raw:  # long runs shrink by eight at a time, whatever the input
         raw = raw.replace(_EIGHT, b" ")
     first, *rest = raw.split(b"  ")
-    if not rest:
+    if not rest:  # the runs are gone
         return raw
     last = rest.pop().lstrip(b" ")
     kept = [piece for piece in [piece.lstrip(b" ") for piece in rest] if piece]

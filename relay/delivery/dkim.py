@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -98,7 +99,7 @@ class Signer:
             (
                 self._start,
                 b"t=%d;" % at,
-                b"h=%s;" % _FOLD.join(_folded(names)),
+                _chosen(tuple(names)),
                 b"bh=%s;" % body_hash,
                 b"b=",
             )
@@ -133,6 +134,12 @@ def sign_hashed(signers: Sequence[Signer], head: bytes, body_hash: bytes, *, at:
     names, fields = chosen_fields(split_fields(head), SIGNED, OVERSIGNED)
     encoded = base64.b64encode(body_hash)
     return b"".join(signer.field(names, fields, encoded, at) for signer in signers)
+
+
+@lru_cache(maxsize=1000)  # mails of one program have the same fields
+def _chosen(names: tuple[bytes, ...]) -> bytes:
+    """Give the h= tag, folded."""
+    return b"h=%s;" % _FOLD.join(_folded(names))
 
 
 def _folded(names: Sequence[bytes]) -> list[bytes]:
