@@ -25,7 +25,7 @@ from relay.unsubscription import scope_of
 from relay.web.clients import ClientAddress
 from relay.web.discreet import Privacy, sum_only, without_address
 from tracking import tokens
-from tracking.urls import BadDestinationError, destination
+from tracking.urls import BadDestinationError, destination, usual_host
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -109,7 +109,7 @@ class TrackingHost:
         if token is None:
             return _not_found()
         try:
-            url, location = destination(token.destination)
+            url, location = _where_to(token.destination)
         except BadDestinationError:
             return _not_found()
         if self._blocked(token, url):
@@ -117,7 +117,7 @@ class TrackingHost:
                 status=410, headers=_PAGE_HEADERS, text=_page("This link has been switched off.")
             )
         self._hit(request, Kind.CLICKED, token, url)
-        headers = _CLICK_HEADERS | {"Location": location.decode("ascii")}
+        headers = _CLICK_HEADERS | {"Location": location}
         return web.Response(status=302, headers=headers)
 
     async def pixel(self, request: web.Request) -> web.Response:
@@ -218,6 +218,15 @@ class TrackingHost:
         elif privacy == Privacy.NOADDRESS:
             event = without_address(event)
         self._recorder.hit(_encode(event))
+
+
+def _where_to(field: bytes) -> tuple[str, str]:
+    """Give the destination and its Location header; raises BadDestinationError."""
+    if usual_host(field) is not None:  # most are: plain, printable, nothing to convert
+        url = field.decode("ascii")
+        return url, url
+    found = destination(field)
+    return found.url, found.location.decode("ascii")
 
 
 def _host_of(url: str) -> str:
