@@ -52,6 +52,7 @@ QUERY_CHARSETS = (
     "cp932",
     "cp949",
     "iso2022_jp",
+    "gbk",
 )
 _CHARSET_NUMBER = {name: number for number, name in enumerate(QUERY_CHARSETS)}
 MAX_MARK = 0x3F
@@ -260,8 +261,29 @@ def _percent(text: str, charset: str = "utf-8") -> bytes:
     if text.isascii() and _PRINTABLE.fullmatch(text):
         return text.encode("ascii")
     # URL Standard 1.3, percent-encode after encoding
-    data = text.encode(charset, "waypost-character-reference")
+    if charset in _NARROWER:
+        data = b"".join([_narrow(each, charset) for each in text])
+    else:
+        data = text.encode(charset, "waypost-character-reference")
     return _ESCAPES.sub(lambda found: b"%%%02X" % found[0][0], data)
+
+
+# Browsers read more of these charsets than they write (Encoding Standard 10 to 12): gbk without
+# gb18030's four bytes, big5 without Hong Kong's rows, euc-jp without JIS X 0212.
+_NARROWER = {"gbk": "gb18030", "big5hkscs": "big5hkscs", "euc_jp": "euc_jp"}
+_EURO = {"gbk": b"\x80", "big5hkscs": b"\xa3\xe1"}
+
+
+def _narrow(character: str, charset: str) -> bytes:
+    """Encode one character as a browser does in a charset that it writes a part of."""
+    if character.isascii():
+        return character.encode("ascii")
+    if character == "\u20ac" and charset in _EURO:
+        return _EURO[charset]
+    data = character.encode(_NARROWER[charset], "waypost-character-reference")
+    if len(data) > 2 or (charset == "big5hkscs" and data[0] < 0xA1):
+        return f"%26%23{ord(character)}%3B".encode("ascii")
+    return data
 
 
 def _character_reference(error: UnicodeError) -> tuple[str, int]:

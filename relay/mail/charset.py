@@ -35,10 +35,19 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Charset:
-    """A charset: the Python codec that decodes it, and its kind."""
+    """A charset: the Python codec that decodes it, and its kind.
+
+    `writes` is set where browsers write URLs' queries in another one than they read.
+    """
 
     codec: str
     kind: Kind
+    writes: str = ""
+
+    @property
+    def query(self) -> str:
+        """The charset that browsers write a URL's query in, by its codec's name."""
+        return self.writes or self.codec
 
 
 UTF8 = Charset("utf-8", Kind.UTF8)
@@ -66,8 +75,8 @@ _LABELS = {
     "koi8-u": "koi8-ru",
     "mac-roman": "csmacintosh mac macintosh x-mac-roman",
     "mac-cyrillic": "x-mac-cyrillic x-mac-ukrainian",
-    "gb18030": (
-        "chinese csgb2312 csiso58gb231280 gb2312 gb_2312 gb_2312-80 gbk iso-ir-58 x-gbk cp936"
+    "gbk": (
+        "chinese csgb2312 csiso58gb231280 gb2312 gb_2312 gb_2312-80 gbk iso-ir-58 x-gbk cp936 ms936"
     ),
     "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5",
     "euc_jp": "cseucpkdfmtjapanese euc-jp x-euc-jp",
@@ -89,6 +98,7 @@ _MULTI = frozenset(
         *("shift_jis", "shift_jis_2004", "shift_jisx0213"),
     ]
 )
+_GBK = frozenset({"gbk", "gb2312"})
 # "johab" is missing on purpose: its trailing bytes include "<", "=" and ">".
 # Codecs of Python that are no charsets of mail: their text is written in ASCII escapes.
 _NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "charmap"}
@@ -110,7 +120,9 @@ def lookup(label: str) -> Charset | None:
     if wanted not in _CODEC and normalize_encoding(wanted) not in _PYTHON:
         return None  # unasked: Python keeps every label it was ever asked for
     try:
-        info = codecs.lookup(_CODEC.get(wanted, wanted))
+        known = _CODEC.get(wanted, wanted)
+        # what is called gbk is read as gb18030, and only written as itself
+        info = codecs.lookup("gb18030" if known in _GBK else known)
     except (LookupError, ValueError):  # a NUL in the name is a ValueError
         return None
     if not info._is_text_encoding:
@@ -121,7 +133,7 @@ def lookup(label: str) -> Charset | None:
     if name.startswith(("iso2022", "hz")):
         return Charset(name, Kind.STATEFUL)
     if name in _MULTI:
-        return Charset(name, Kind.MULTI)
+        return Charset(name, Kind.MULTI, "gbk" if known in _GBK else "")
     return Charset(name, Kind.SINGLE if _is_single(name) else Kind.WIDE)
 
 

@@ -228,6 +228,19 @@ def test_hosts_are_folded_as_browsers_do(host: str, name: str) -> None:
     assert ascii_host(host) == name
 
 
+@pytest.mark.parametrize(
+    ("charset", "text", "wire"),
+    [
+        ("gb18030", "\u20ac\U0001f600\u4f60", b"%A2%E3%949%FC6%C4%E3"),
+        ("gbk", "\u20ac\U0001f600\u4f60", b"%80%26%23128512%3B%C4%E3"),
+        ("big5hkscs", "\u20ac\u00e9\u4f60", b"%A3%E1%26%23233%3B%A7A"),
+        ("euc_jp", "\u20ac\u4f60\u65e5", b"%26%238364%3B%26%2320320%3B%C6%FC"),
+    ],
+)
+def test_browsers_write_less_than_they_read(charset: str, text: str, wire: bytes) -> None:
+    assert location(f"https://h.test/?{text}", charset) == b"https://h.test/?" + wire
+
+
 def test_a_port_behind_a_name_beyond_ascii_stays() -> None:
     assert location("http://b\u00fccher:8080/", "utf-8") == b"http://xn--bcher-kva:8080/"
 
