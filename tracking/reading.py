@@ -17,9 +17,15 @@ from tracking.text import TextLink, text_links
 from tracking.tokens import HEAD_SIZE, encoded_tail
 from tracking.urls import field, judge, usual_host
 
+# "!important", for mails size all their images with it: "img{width:100%!important}".
+_PIXEL_STYLE = (
+    b"position:absolute;width:1px;height:1px;min-width:0;min-height:0;max-width:1px;"
+    b"max-height:1px;margin:0;padding:0;border:0;outline:0;background:none;box-shadow:none"
+)
 _PIXEL_END = (
-    b'.gif" width="1" height="1" alt="" border="0" '
-    b'style="position:absolute;width:1px;height:1px;border:0">'
+    b'.gif" width="1" height="1" alt="" border="0" style="'
+    + _PIXEL_STYLE.replace(b";", b"!important;")
+    + b'!important">'
 )
 
 
@@ -208,7 +214,7 @@ class _Deciding:
         if verdict.reason == "own-host" and _is_click(verdict.url):
             self.own_links = True
         rule = rule or verdict.reason
-        destination = None if rule else field(verdict.url, opened.charset.codec)
+        destination = None if rule else field(verdict.url, opened.charset.query)
         if destination is None:
             return verdict.url, rule or "query-charset", b""
         return verdict.url, rule, destination

@@ -28,20 +28,32 @@ _OPTIONS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--force-color-profile=srgb",
-    # Nothing but loopback can be reached, also not by accident.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
 )
+
+
+# Nothing but loopback can be reached, also not by accident.
+_NOWHERE = "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost"
 
 
 @contextmanager
 def chromium(
-    *, language: str = "en", width: int = 1280, height: int = 900, downloads: str = ""
+    *,
+    language: str = "en",
+    width: int = 1280,
+    height: int = 900,
+    downloads: str = "",
+    loopback: str = "",
 ) -> Iterator[webdriver.Chrome]:
-    """Give a running browser; `language` is what it asks servers for."""
+    """Give a running browser; `language` is what it asks servers for.
+
+    Hosts that match the pattern `loopback` ("*.test") are this machine.
+    """
     browser, driver = need_program("chromium"), need_program("chromedriver")
     profile = tempfile.mkdtemp(prefix="waypost-chromium-")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
+    rules = f"MAP {loopback} 127.0.0.1 , {_NOWHERE}" if loopback else _NOWHERE
+    options.add_argument(f"--host-resolver-rules={rules}")
     for option in (*_OPTIONS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
         options.add_argument(option)
     settings: dict[str, object] = {"intl.accept_languages": language}
