@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay.acceptance.accept import Acceptance, Node
+from relay.acceptance.allowance import Allowance
 from relay.acceptance.handed_in import Counter as HandedInCounter
 from relay.clock import now
 from relay.config import Config
@@ -27,7 +28,7 @@ from relay.layout import Layout
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message
-from relay.process.next_hops import POOL_MARK, pool_domains, pools
+from relay.process.next_hops import POOL_MARK, SMARTHOST, pool_domains, pools
 from relay.recipients import RecipientIndex
 from relay.recorder import Recorder
 from relay.spool.protocol import Spool
@@ -67,7 +68,7 @@ class Onward:
     def destination(self, recipient_domain: str, message: Message) -> str:
         """Name the recipient domain, and the pool of addresses to send from where there is one."""
         if not self.by_domain:
-            return "smarthost"
+            return SMARTHOST
         pool = message.pool or self.pools.get(message.sending_domain, "")
         return f"{recipient_domain}{POOL_MARK}{pool}" if pool else recipient_domain
 
@@ -247,6 +248,7 @@ class Doors:
                 pools=pool_domains(config),
             ),
             clock=now,
+            allowance=Allowance(self.tally),
         )
 
     def _tracking_hosts(self) -> frozenset[str]:

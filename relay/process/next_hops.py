@@ -31,6 +31,9 @@ from relay.layout import split_endpoint
 POOL_MARK = "/"
 """Parts a recipient domain from the pool that serves it, in the name of a destination."""
 
+SMARTHOST = "smarthost"
+"""The destination of everything while one next hop takes all mail."""
+
 _UNKNOWN_LANES = 5  # before DNS was asked whose hosts a domain has
 
 

@@ -28,7 +28,7 @@ from relay.dsn.notices import Notices, Policy
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message, Settlement
-from relay.process.next_hops import POOL_MARK, next_hops, opener
+from relay.process.next_hops import POOL_MARK, SMARTHOST, next_hops, opener
 from relay.recorder import Recorder
 from relay.sealing import unseal_dkim
 from relay.spool.local import LocalSpool
@@ -207,6 +207,9 @@ class _Way:
 
     async def lane(self, destination: str, take: Take) -> None:
         """Serve one destination with what dispatch gives, from one of our addresses."""
+        if destination == SMARTHOST and self._hops.smarthost is None:
+            await self._leftovers(take)
+            return
         sources = self._hops.sources
         source = "" if self._hops.in_sandbox else sources.choose(self._hops.pool(destination))
         if source is None:
@@ -223,6 +226,17 @@ class _Way:
             return Errand(delivery, self.office)
 
         await self._transport.run(self._hops.route(destination, source), next_errand)
+
+    async def _leftovers(self, take: Take) -> None:
+        """Send what was to go by a smarthost before delivery by MX was set: each to its domain."""
+        while (delivery := await take()) is not None:
+            errands = [Errand(delivery, self.office)]
+
+            async def once(errands: list[Errand] = errands) -> Errand | None:
+                return errands.pop() if errands else None
+
+            source = self._hops.sources.choose("") or ""
+            await self._transport.run(self._hops.route(delivery.recipient_domain, source), once)
 
     def finished(self, delivery: Delivery, settlement: Settlement, outcome: Outcome | None) -> None:
         """Tell dispatch what the end of an attempt says about the destination."""

@@ -170,3 +170,18 @@ async def test_connections_and_failed_logins_are_counted_over_all_workers(tmp_pa
                     refusals += code == 421
                     client.close()
             assert refusals >= 16 - 10 - 2
+
+
+async def test_mail_that_waited_for_a_smarthost_goes_by_mx_once_that_is_set(tmp_path: Path) -> None:
+    async with mx_world() as world:
+        nobody = f"{world.address()}:{world.port}"
+        async with sender_in(world, tmp_path, mode="smarthost", smarthost=nobody) as sender:
+            await sender.submit("a@good.test", "b@good.test")
+            await sender.become(good_test="deferred")
+        async with sender_in(world, tmp_path, provisioned=True) as sender:
+            await sender.become(good_test="delivered")
+
+            async def both() -> bool:
+                return len(world.servers["good.test"].messages) == 2
+
+            await sender.relay.until(both, "what waited to arrive")
