@@ -25,7 +25,9 @@ def run_command(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "_child":
         return _child(arguments[1:])
     parser = build_parser()
-    options = parser.parse_args(arguments or ["run"])
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        options = parser.parse_args([*arguments, "run"])
     if getattr(options, "run", None) is None:
         parser.print_help()
         return 2

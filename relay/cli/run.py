@@ -25,14 +25,21 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; give the exit status."""
     from relay import log
-    from relay.cli.door import open_door
-    from relay.cli.main import config_path, load_config
-    from relay.first_start import first_start
-    from relay.process.supervisor import Supervisor, open_sockets
+    from relay.cli.main import load_config
+    from relay.process.hold import data_directory
 
     config = load_config(options)
     log.set_up("supervisor", config.node.log_level)
-    Layout(config.data_dir).prepare()
+    with data_directory(Layout(config.data_dir)):
+        return _serve(options, config)
+
+
+def _serve(options: argparse.Namespace, config: Config) -> int:
+    from relay.cli.door import open_door
+    from relay.cli.main import config_path
+    from relay.first_start import first_start
+    from relay.process.supervisor import Supervisor, open_sockets
+
     sockets = open_sockets(config)
     secret = None
     if _is_new(config):

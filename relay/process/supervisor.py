@@ -77,6 +77,7 @@ def open_sockets(config: Config) -> dict[str, socket.socket]:
 def _bind(name: str, endpoint: str, deadline: float) -> socket.socket:
     host, port = split_endpoint(endpoint)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    waited = False
     while True:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,6 +90,9 @@ def _bind(name: str, endpoint: str, deadline: float) -> socket.socket:
                 raise ConfigError(
                     f"{name}: cannot listen on {endpoint}: {problem.strerror}"
                 ) from None
+            if not waited:
+                _log.warning("waiting for %s, which another process listens on", endpoint)
+            waited = True
             time.sleep(0.1)
             continue
         listener.setblocking(False)
