@@ -145,3 +145,34 @@ async def test_a_server_that_throttles_is_given_rest_and_gets_all(tmp_path: Path
             await sender.relay.until(all_there, "throttled mail to arrive", 60)
             await sender.become(good_test="delivered", slow_test="delivered")
         assert len(slow.messages) == len(many)
+
+
+@pytest.mark.long
+async def test_huge_answers_odd_names_slow_servers_and_a_dead_resolver(tmp_path: Path) -> None:
+    """Cases N04, N06, N07 and S07: bounded, without a crash, and nothing lost."""
+    async with mx_world() as world:
+        good = world.servers["good.test"]
+        world.domain("crowd.test", *(f"10 h{number}.crowd.test." for number in range(300)))
+        for number in range(300):
+            world.dns.zone[f"h{number}.crowd.test"] = {"A": [good.host]}
+        slow = await world.server("slow.test")
+        slow.answer(dot="hold:250 2.0.0 at last")  # later than anybody waits
+        label = "x" * 63
+        world.domain(f"{label}.test", "10 mx.good.test.")
+        world.domain("xn--bcher-kva.test", "10 mx.good.test.")
+        odd = [f"{label}.test", "xn--bcher-kva.test"]
+        gone = [".".join(["a" * 60] * 3 + ["test"]), "xn--99999999999.test"]
+        world.dns.silent = True
+        async with sender_in(world, tmp_path, timeout_scale=0.02) as sender:
+            names = ["good.test", "crowd.test", "slow.test", *odd, *gone]
+            await sender.submit(*(f"a@{name}" for name in names))
+            await sender.become(good_test="deferred")
+            assert set((await sender.stages()).values()) <= {"waiting", "deferred"}
+            world.dns.silent = False
+            delivered = dict.fromkeys(["good.test", "crowd.test", "slow.test", *odd], "delivered")
+            await sender.stages_become(delivered | dict.fromkeys(gone, "bounced"), 60)
+            assert [e["kind"] for e in await sender.story("slow.test")].count("delivered") == 1
+        slow.release.set()
+        assert len(slow.messages) == 2  # the first reply was not waited for: ambiguous, sent again
+        asked = [name for name, kind in world.dns.asked if name.endswith("crowd.test")]
+        assert len(asked) <= 1 + 2 * 20  # hosts beyond the bound are not even looked up
