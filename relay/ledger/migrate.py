@@ -3,18 +3,16 @@
 Guarantees: either every missing revision has been applied when the caller commits, or none (both
 databases roll DDL back). A ledger made by a newer version is refused. Revisions lie in
 `migrations/versions/`; numbers, in one chain.
+
+Alembic is imported only where there is something to apply: it takes a tenth of a second, and at
+nearly every start the schema is up to date.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from relay.errors import StorageError
 
@@ -23,6 +21,14 @@ _FOLDER = Path(__file__).with_name("migrations")
 
 def migrate(connection: Connection) -> None:
     """Apply all missing revisions on a connection that is inside a transaction."""
+    if _is_current(connection):
+        return
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
     script = ScriptDirectory(str(_FOLDER))
     head = script.get_current_head()
     known = MigrationContext.configure(connection).get_current_revision()
@@ -45,3 +51,17 @@ def migrate(connection: Connection) -> None:
     )
     with environment:
         script.run_env()
+
+
+def newest_revision() -> str:
+    """Give the number of the last revision, as its file's name begins with it."""
+    files = (_FOLDER / "versions").glob("[0-9]*_*.py")
+    return max(file.name.partition("_")[0] for file in files)
+
+
+def _is_current(connection: Connection) -> bool:
+    """Tell whether the schema is that of this version."""
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    rows = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchall()
+    return [row[0] for row in rows] == [newest_revision()]
