@@ -21,6 +21,7 @@ import msgspec
 
 from relay.errors import ConfigError
 
+_LAST_PORT = 65535
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Endpoint = Annotated[str, msgspec.Meta(pattern=r"^(|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5})$")]
@@ -342,6 +343,8 @@ def _check_doors(config: Config, source: str) -> None:
         for key, value in msgspec.structs.asdict(section).items():
             if not key.endswith("listen") or not value or value.endswith(":0"):
                 continue
+            if int(value.rpartition(":")[2]) > _LAST_PORT:
+                raise ConfigError(f"{source}: {name}.{key}: expected a port up to {_LAST_PORT}")
             if value in taken:
                 raise ConfigError(
                     f"{source}: {name}.{key}: {value} is taken by {taken[value]} already"

@@ -36,10 +36,12 @@ def run(options: argparse.Namespace) -> int:
     """Print the effective settings; a setting that cannot work is an error before that."""
     if options.domain:
         return _check_domain(options)
+    from relay.certificate_files import check_certificates
     from relay.cli.main import config_path, load_config
     from relay.config import masked
 
     config = load_config(options)
+    check_certificates(config)
     shown = masked(config)
     if options.json:
         print(json.dumps(shown, indent=2))

@@ -25,11 +25,13 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; give the exit status."""
     from relay import log
+    from relay.certificate_files import check_certificates
     from relay.cli.main import load_config
     from relay.process.hold import data_directory
 
     config = load_config(options)
     log.set_up("supervisor", config.node.log_level)
+    check_certificates(config)
     with data_directory(Layout(config.data_dir)):
         return _serve(options, config)
 

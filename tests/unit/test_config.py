@@ -30,6 +30,7 @@ def test_defaults_run_without_a_file() -> None:
         ("[delivery]\nretry_max_seconds = 1.0", "delivery.retry_max_seconds: "),
         ('[submission]\ncertificate = "a.pem"', "submission.certificate: "),
         ('[inbound]\nlisten = "127.0.0.1:8080"', "127.0.0.1:8080 is taken by inbound.listen"),
+        ('[inbound]\nlisten = "127.0.0.1:99999"', "inbound.listen: expected a port up to 65535"),
         ('[admin]\nlisten = "0.0.0.0:8080"', "admin.listen: a public address"),
         ('[ledger]\nurl = "mysql://x"', "ledger.url: expected"),
         ("[node", "not valid TOML"),
