@@ -7,6 +7,7 @@ restart: running connections keep the old certificate, the next handshake uses t
 
 import contextlib
 import datetime
+import fcntl
 import ipaddress
 import os
 import ssl
@@ -56,11 +57,14 @@ def load(certificate: Path, private_key: Path) -> ServerTls:
 def load_or_create(directory: Path, hostname: str) -> ServerTls:
     """Use `smtp.crt` and `smtp.key` in `directory`; make them if they are not there."""
     certificate, private_key = directory / "smtp.crt", directory / "smtp.key"
-    if not (certificate.exists() and private_key.exists()):
-        key, chain = self_signed(hostname, now=datetime.datetime.now(datetime.UTC))
-        directory.mkdir(parents=True, exist_ok=True)
-        _write(private_key, key)
-        _write(certificate, chain)
+    directory.mkdir(parents=True, exist_ok=True)
+    # Workers start together: two that both make a pair would leave one's key and the other's chain.
+    with (directory / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (certificate.exists() and private_key.exists()):
+            key, chain = self_signed(hostname, now=datetime.datetime.now(datetime.UTC))
+            _write(private_key, key)
+            _write(certificate, chain)
     return load(certificate, private_key)
 
 
