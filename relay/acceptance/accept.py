@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from metrics.events import Event, Kind
+from relay.acceptance.allowance import Allowance
 from relay.acceptance.decision import Decision, decide
 from relay.acceptance.dialects.reading import read_options
 from relay.acceptance.headers import check_hidden_fields, check_loops, missing_fields, received
@@ -25,7 +26,7 @@ from relay.clock import Clock
 from relay.errors import RefusedError, SpoolFullError
 from relay.mail.header import Header, remove, split
 from relay.message import Delivery, Message, State
-from relay.settings import Account, SendingDomain, Settings
+from relay.settings import Account, Credential, SendingDomain, Settings
 from relay.spool.protocol import Spool
 from tracking.plan import Plan, Readings, Switches, compile_plan
 from tracking.tokens import campaign_hash
@@ -91,7 +92,18 @@ class Acceptance:
     spool: Spool
     onward: Onward
     clock: Clock
+    allowance: Allowance = field(default_factory=Allowance)
     _known: Readings = field(default_factory=Readings)
+
+    def put_off(self, credential: Credential) -> RefusedError | None:
+        """Say early, before content comes, that the account has used up its hour."""
+        account = self.settings().accounts.get(credential.account)
+        try:
+            if account is not None:
+                self.allowance.demand(account)
+        except RefusedError as refused:
+            return refused
+        return None
 
     async def accept(self, submission: Submission) -> Message:
         """Store one submission; the returned message is on disk.
@@ -103,6 +115,7 @@ class Acceptance:
             raise SpoolFullError(refusal)
         settings, at = self.settings(), self.clock()
         account = _account(settings, submission)
+        self.allowance.demand(account)
         header = split(submission.content)
         first_id = self.spool.take_ids(1 + len(submission.recipients))
         try:
@@ -153,6 +166,7 @@ class Acceptance:
             ret=submission.ret,
             pool=options.pool,
         )
+        self.allowance.use(account)
         skipped = decision.skipped or (plan.skipped if plan is not None else "")
         await self._store(submission, message, content, skipped, options)
         return message

@@ -33,7 +33,7 @@ class SubmissionHandler:
     def handle_MAIL(
         self,
         _server: SubmissionSession,
-        _session: MailSession,
+        session: MailSession,
         envelope: MailEnvelope,
         address: str,
         options: list[str],
@@ -42,6 +42,11 @@ class SubmissionHandler:
         why = self._acceptance.spool.refuses()
         if why:
             return f"452 4.3.1 {_sentence(why)}"
+        login: Login | None = session.login
+        later = self._acceptance.put_off(login.credential) if login is not None else None
+        if later is not None:
+            self.counts["refused"] += 1
+            return later.reply
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 Sender ok"

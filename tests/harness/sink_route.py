@@ -118,6 +118,7 @@ async def sink_route(
     tracked: tuple[str, ...] = ("news.test",),
     environment: Mapping[str, str] | None = None,
     workers: int = 2,
+    passwordless: bool = True,
     **settings: dict[str, object],
 ) -> AsyncIterator[SinkRoute]:
     """Run a relay whose next hop is a sink; `settings` by section go over the harness's own."""
@@ -128,7 +129,7 @@ async def sink_route(
     relay = RelayUnderTest(folder, settings=merged, environment=environment, workers=workers)
     try:
         async with relay:
-            tenant = await provision(relay, tracked=tracked, passwordless=True)
+            tenant = await provision(relay, tracked=tracked, passwordless=passwordless)
             yield SinkRoute(relay, tenant, sink)
     finally:
         await sink.close()
