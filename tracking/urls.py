@@ -208,7 +208,7 @@ def field(url: str, charset: str) -> bytes | None:
     if url.isascii() or _query(url).isascii():
         return text
     number = _CHARSET_NUMBER.get(charset)
-    if number is None:
+    if number is None or _in_doubt(_query(url), charset):
         return None
     return text if number == 0 else bytes((number,)) + text
 
@@ -254,6 +254,7 @@ def location(url: str, charset: str) -> bytes:
 
 
 _ESCAPES = re.compile(rb"[^!-~]")
+_JIS_ESCAPES = re.compile(rb"[^!-~]|[\"#'<>]")
 
 
 def _percent(text: str, charset: str = "utf-8") -> bytes:
@@ -265,7 +266,54 @@ def _percent(text: str, charset: str = "utf-8") -> bytes:
         data = b"".join([_narrow(each, charset) for each in text])
     else:
         data = text.encode(charset, "waypost-character-reference")
-    return _ESCAPES.sub(lambda found: b"%%%02X" % found[0][0], data)
+    # In iso-2022-jp half of a character may look like the "#" that ends a query.
+    escapes = _JIS_ESCAPES if charset == "iso2022_jp" else _ESCAPES
+    return escapes.sub(lambda found: b"%%%02X" % found[0][0], data)
+
+
+# Characters that Python and browsers write in different bytes (found by asking Chromium for every
+# one): a query with such a character is left alone.
+_JAPANESE_DOUBTS = (
+    "[\\ue000-\\uf8ff\\u00a2\\u00a3\\u00a5\\u00ac\\u2014\\u2015\\u2016\\u203e\\u2212\\u2225\\u301c"
+    "\\uff0d\\uff5e\\uff61-\\uff9f\\uffe0-\\uffe2]"
+)
+_DOUBTS = {
+    "gb18030": re.compile("[\ue000-\uf8ff\u1e3f\u9fb4-\u9fbb\ufe10-\ufe19]"),
+    "big5hkscs": re.compile(
+        "[\ue000-\uf8ff"
+        "\u00a2-\u00a3\u00a5\u00af\u2022\u2027\u203e\u2215\u223c\u2295\u2299\u2400-\u241f"
+        "\u2421\u256d-\u2570\u2609\u2641\u4edd\u5605\u5ed0\u5ef4\u60a4\u65e0\u732a\u7676"
+        "\u96b6\ufe51\ufe68\uff0f\uff3c\uff5e\uff64\uffe0-\uffe1\uffe5"
+        "]"
+    ),
+    "cp932": re.compile(
+        "[\\ue000-\\uf8ff\\u00a2\\u00a3\\u00a5\\u00ac\\u2014\\u2016\\u203e\\u2212\\u301c]"
+    ),
+    "euc_jp": re.compile(_JAPANESE_DOUBTS),
+    "iso2022_jp": re.compile(_JAPANESE_DOUBTS),
+}
+_DOUBTS["gbk"] = _DOUBTS["gb18030"]
+
+
+def _in_doubt(text: str, charset: str) -> bool:
+    """Say whether the bytes that a browser would write for a query are not certain."""
+    doubts = _DOUBTS.get(charset)
+    if doubts is None or text.isascii():
+        return False
+    if doubts.search(text):
+        return True
+    return charset in ("cp932", "euc_jp", "iso2022_jp") and any(
+        _is_extension(each, charset) for each in text if not each.isascii()
+    )
+
+
+def _is_extension(character: str, charset: str) -> bool:
+    """Say whether only NEC's and IBM's rows have a character; the codecs disagree about them."""
+    try:
+        data = character.encode("cp932")
+    except UnicodeEncodeError:
+        return False
+    return len(data) == 2 and (data[0] >= 0xED or (charset != "cp932" and data[0] == 0x87))
 
 
 # Browsers read more of these charsets than they write (Encoding Standard 10 to 12): gbk without

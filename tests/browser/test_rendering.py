@@ -26,7 +26,7 @@ from tests.harness.tracked_pages import Pages, pages
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(os.environ.get("WAYPOST_CORPORA", ROOT.parent / "shared" / "corpora")) / "mails"
 MAX_HEIGHT = 6000  # of a picture; what is below has not moved if the page is as high as before
-SAMPLE = 15
+SAMPLE = 8
 WIDTHS = (800, 380)
 
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
@@ -229,7 +229,7 @@ WORDS = {
     "big5": "\u4f60\u597d",
     "shift_jis": "\u65e5\u672c\u8a9e \uff76\uff85 \uff5e\uff0d",
     "euc-jp": "\u65e5\u672c\u8a9e",
-    "iso-2022-jp": "\u65e5\u672c\u8a9e",
+    "iso-2022-jp": "\u65e5\u672c\u8a9e \u0393\u041a",
     "euc-kr": "\ud55c\uad6d\uc5b4",
 }
 PYTHON = {"iso-8859-1": "cp1252", "gbk": "gb18030", "shift_jis": "cp932"}

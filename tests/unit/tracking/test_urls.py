@@ -241,6 +241,22 @@ def test_browsers_write_less_than_they_read(charset: str, text: str, wire: bytes
     assert location(f"https://h.test/?{text}", charset) == b"https://h.test/?" + wire
 
 
+def test_half_a_japanese_character_is_no_fragment() -> None:
+    # the letter is the bytes "&#" between escape sequences
+    assert location("https://h.test/?\u0393", "iso2022_jp") == b"https://h.test/?%1B$B&%23%1B(B"
+
+
+@pytest.mark.parametrize(
+    ("charset", "character"),
+    [("cp932", "\u2170"), ("euc_jp", "\u2160"), ("big5hkscs", "\u2027"), ("gbk", "\ufe10")],
+)
+def test_characters_that_codecs_disagree_about_are_left_in_queries(
+    charset: str, character: str
+) -> None:
+    assert field(f"https://h.test/?{character}", charset) is None
+    assert field(f"https://h.test/{character}", charset) is not None
+
+
 def test_a_port_behind_a_name_beyond_ascii_stays() -> None:
     assert location("http://b\u00fccher:8080/", "utf-8") == b"http://xn--bcher-kva:8080/"
 
