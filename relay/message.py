@@ -9,7 +9,6 @@ from enum import Enum, StrEnum
 
 import msgspec
 
-
 OWN_ACCOUNT = 0
 """The node itself, for mail of its own (failure notices): no facts are told of it."""
 
