@@ -23,7 +23,7 @@ _STOP_SECONDS = 40.0
 
 
 class StageError(WaypostError):
-    """The demo's relay did not start or stop; the text says where its log is."""
+    """The demo's relay did not start or stop."""
 
 
 class Door(Protocol):
@@ -109,7 +109,7 @@ class Stage:
         deadline = time.monotonic() + _START_SECONDS
         while b"Waypost is ready" not in self._log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise StageError(f"the relay did not start; see {self._log}")
+                raise StageError("the relay did not start; the end of its log stands above")
             await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
@@ -121,7 +121,7 @@ class Stage:
             await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            raise StageError(f"the relay did not stop; see {self._log}") from None
+            raise StageError(f"the relay did not stop:\n{self.log_tail()}") from None
 
     def log_tail(self) -> str:
         """Give the last lines of the relay's log."""
