@@ -84,7 +84,7 @@ def _filled(
                 continue
             pieces += (data[at : hole.start], hole.before, pixel, hole.after)
         elif kind == REMOVE and heads is not None:
-            pieces.append(data[at : hole.start])
+            pieces += (data[at : hole.start], hole.before)
         at = hole.end
     pieces.append(data[at:stop])
     return pieces

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from relay.mail.transfer import Decoded
+from relay.mail.transfer import Decoded, Span
 from tracking.tokens import HEAD_SIZE
 
 MAX_LINE = 998
@@ -27,7 +27,7 @@ class Hole(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One replaced range: `before`, the token's head and `after` stand for bytes start to end.
 
     Offsets count in the message, for base64 parts in the decoded part. `link` is the link index
-    of a click; a hole that only removes has neither head nor bytes.
+    of a click; a hole that only removes has no head, and at most a break in `before`.
     """
 
     kind: int
@@ -124,16 +124,34 @@ def _quoted_printable(decoded: Decoded, edits: Sequence[Edit], offset: int) -> l
         if line_end < 0:
             line_end = len(raw)
         if edit.kind == REMOVE:
-            placed.append(Hole(REMOVE, start + offset, stop + offset, 0, b"", b""))
+            # A mark over a line's end: without a break of its own two lines would become one.
+            # Behind a full line there is no room for "=", and the line end before the mark stays.
+            broken = raw.find(b"\n", start, stop) >= 0
+            before = (_SOFT if column < QP_LINE else b"\r\n") if broken else b""
+            column = 0 if broken else column
+            placed.append(Hole(REMOVE, start + offset, stop + offset, 0, before, b""))
             continue
-        rest = line_end - stop
-        for later in range(number + 1, len(edits)):
-            if edits[later].kind != PIXEL:
-                rest = min(rest, spans[later][0] - stop)
-                break
+        rest = _to_next(raw, line_end - stop, stop, edits, spans, number + 1)
         before, after, column = _laid_out(edit, column, rest)
         placed.append(Hole(CLICK, start + offset, stop + offset, edit.link, before, after))
     return placed
+
+
+def _to_next(
+    raw: bytes, rest: int, stop: int, edits: Sequence[Edit], spans: Sequence[Span], later: int
+) -> int:
+    """Give how much stays on the line behind `stop`, up to the next link or break."""
+    removed = 0
+    while later < len(edits) and spans[later].start - stop < rest:
+        start, end = spans[later]
+        kind = edits[later].kind
+        later += 1
+        if kind == PIXEL:
+            continue
+        if kind == CLICK or raw.find(b"\n", start, end) >= 0:
+            return start - stop - removed
+        removed += end - start
+    return rest - removed
 
 
 def _laid_out(edit: Edit, column: int, rest: int) -> tuple[bytes, bytes, int]:

@@ -70,7 +70,7 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?:
 _ASCII_LABEL = re.compile(r"[a-z0-9_-]*")
 # What browsers of different years map differently (capital sharp s), or drop without a trace.
 _IGNORED = re.compile(
-    "[\u1e9e\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u1e9e\u03f2\u03f9\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _ESCAPED_HOST = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})+(?::([0-9]{0,5}))?")
 # Merge tags of mailers: {{x}} {%x%} {$x} ${x} #{x} <%x%> [[x]] [%x%] *|X|* %%x%% %x%. Between

@@ -239,3 +239,12 @@ def test_without_a_mint_the_message_leaves_as_it_came() -> None:
     message = html_message(page(f'<a href="{LINK}">x</a>'))
     pieces = render(message, plan_of(message), None, Identity(1, 1, 1, 1), opens=True, clicks=True)
     assert pieces == [message]
+
+
+@pytest.mark.parametrize("at", range(40, 76))
+@pytest.mark.parametrize("mark", [" ses:no-track", ' clicktracking="on"', "\r\n ses:no-track"])
+def test_lines_stay_short_where_a_mark_was_taken_out_over_a_line_end(at: int, mark: str) -> None:
+    text = page("<i>" + "x" * at + f'</i><a href="https://h.test/"{mark}>' + "y" * 70 + "</a>")
+    out = delivered(html_message(text, "quoted-printable"))
+    assert max(map(len, out.partition(b"\r\n\r\n")[2].split(b"\r\n"))) <= 76
+    assert read(out).pixels == 1
