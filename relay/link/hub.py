@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
 _IN_FORCE_SECONDS = 2.0
+_LOOK_SECONDS = 0.02
 
 
 class NoAnswerError(WaypostError):
@@ -99,12 +100,17 @@ class Hub:
         for peer in self.peers.values():
             frames.send(peer.writer, frames.Changed(changes=tuple(changes)))
 
-    async def in_force(self, seconds: float = _IN_FORCE_SECONDS) -> None:
-        """Wait until every connected worker has taken what was published before, within a limit.
+    async def in_force(self, workers: int = 0, seconds: float = _IN_FORCE_SECONDS) -> None:
+        """Wait until `workers` are connected and have taken what was published, within a limit.
 
-        Frames are taken in order, so an answer to what was asked behind the changes says so.
+        A worker that is still connecting serves by an older snapshot until it has. Frames are
+        taken in order, so an answer to what was asked behind the changes says that they were.
         """
-        await self.ask("settings.version", seconds=seconds)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while len(self.peers) < workers and loop.time() < deadline:  # noqa: ASYNC110 - just after a start
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self.ask("settings.version", seconds=max(_LOOK_SECONDS, deadline - loop.time()))
 
     def suppressed(self) -> None:
         """Tell every worker that the suppression table was replaced."""

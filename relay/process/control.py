@@ -78,7 +78,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         publisher = services.publisher
         hub = Hub(layout.link_socket, marks, fold, lambda: publisher.version, publisher.replay)
         publisher.listeners.changed = hub.publish
-        publisher.listeners.in_force = hub.in_force
+        publisher.listeners.in_force = partial(hub.in_force, config.workers)
         feed.replaced = hub.suppressed
         feed.caught_up = lambda: _caught_up(hub, config.workers)
         services.workers = hub

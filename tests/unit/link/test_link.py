@@ -146,8 +146,12 @@ async def test_published_changes_are_waited_for_until_every_worker_has_them(tmp_
     commands = {"settings.version": version}
     async with running_hub(path, Ledger()) as hub:
         await hub.in_force()  # nobody to wait for
+        early = asyncio.create_task(hub.in_force(workers=1, seconds=30))
+        held.set()
         async with running_uplink(path, Outbox(), receiver, commands):
-            await until(lambda: bool(hub.peers))
+            await early
+            assert hub.peers
+            held.clear()
             hub.publish([change])
             waiting = asyncio.create_task(hub.in_force(seconds=30))
             await until(lambda: receiver.changes == [change])
