@@ -39,7 +39,7 @@ def _refusal(engine: "Engine") -> bytes | None:
         refusal = replies.NOT_OFFERED
     elif not engine.helo or not engine.extended:
         refusal = replies.HELO_FIRST
-    elif engine.authenticated:
+    elif engine.authenticated and not engine.recognised:
         refusal = replies.AUTH_TWICE
     elif engine.in_transaction:
         refusal = replies.AUTH_IN_TRANSACTION

@@ -61,6 +61,7 @@ class Engine:
         self.tls_possible = tls_possible
         self.state = _COMMAND
         self.authenticated = False
+        self.recognised = False  # by its address; such a client may still log in with a password
         self.failed_logins = 0
         self.errors = 0
         self.junk = 0
@@ -346,5 +347,5 @@ class Engine:
     def _forget_greeting(self) -> None:
         self.helo = ""
         self.extended = False
-        self.authenticated = False
+        self.authenticated = self.recognised = False
         self.end_transaction()

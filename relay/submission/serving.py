@@ -195,6 +195,7 @@ async def _check_login(session: "SubmissionSession", event: events.LoginTried) -
         else:
             about.login = login
             about.authenticated = True
+            session.engine.recognised = False
             reply = replies.AUTH_OK
     session.answer(reply)
 

@@ -277,7 +277,7 @@ class SubmissionSession(SMTP):
         if login is not None:
             self.session.login = login
             self.session.authenticated = True
-            self.engine.authenticated = True
+            self.engine.authenticated = self.engine.recognised = True
 
     def _create_session(self) -> MailSession:
         return MailSession(self.loop)

@@ -110,7 +110,8 @@ def test_certificate_is_made_once_and_only_we_can_read_the_key(tmp_path: Path) -
     key = first.private_key.read_bytes()
     assert stat.S_IMODE(first.private_key.stat().st_mode) == 0o600
     assert tls.load_or_create(tmp_path / "tls", "relay.test").private_key.read_bytes() == key
-    assert sorted(path.name for path in (tmp_path / "tls").iterdir()) == ["smtp.crt", "smtp.key"]
+    made = sorted(path.name for path in (tmp_path / "tls").iterdir())
+    assert made == ["lock", "smtp.crt", "smtp.key"]
 
 
 def test_broken_files_are_reported_and_the_old_certificate_stays(tmp_path: Path) -> None:

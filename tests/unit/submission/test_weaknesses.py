@@ -396,6 +396,17 @@ async def test_client_known_by_its_address_needs_no_password(server_tls: ServerT
     assert opened.recorder.sessions[0].login == "known"
 
 
+async def test_client_known_by_its_address_may_log_in_once(server_tls: ServerTls) -> None:
+    async with open_door(server_tls) as opened:
+        opened.door.recognise = lambda _session: "known"
+        talk = await opened.at("greeted")
+        assert (await talk.say(PLAIN)).startswith("235")
+        assert (await talk.say(PLAIN)).startswith("503")
+        assert (await submit(talk)).startswith("250")
+        await talk.close()
+    assert opened.recorder.sessions[0].login != "known"
+
+
 async def test_content_of_all_connections_together_is_bounded(server_tls: ServerTls) -> None:
     async with open_door(server_tls, gate=GateLimits(inflight=100_000)) as opened:
         opened.recorder.hold = asyncio.Event()
