@@ -57,7 +57,7 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         command: Sequence[str] = [*self._as_user, str(self._programs / program), *arguments]
-        subprocess.run(  # noqa: S603 - programs of the distribution, arguments of our own
+        subprocess.run(
             command,
             check=True,
             stdout=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ import pytest
 from relay.clock import now
 from relay.control.caller import Scope
 from relay.control.route import PREFIX, Route
+from relay.control.services import NoWorkers
 from relay.ids import to_text
 from tests.harness.admin import AdminUnderTest, Facts, Reply, admin_under_test
 from tests.harness.routes import all_routes
@@ -60,7 +61,7 @@ class Two:
     stranger: str
 
 
-class OneWaits:
+class OneWaits(NoWorkers):
     """Stands in for a worker in whose queue one message of account 1 waits."""
 
     def __init__(self, id_: int) -> None:
