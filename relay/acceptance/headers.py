@@ -28,7 +28,7 @@ def missing_fields(header: Header, message: int, hostname: str, at: int) -> tupl
     """
     added = b""
     message_id = (header.get(b"message-id") or b"").decode("utf-8", "replace")
-    if not message_id:
+    if header.get(b"message-id") is None:
         message_id = f"<{to_text(message)}@{hostname}>"
         added += b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
     if header.get(b"date") is None:

@@ -67,7 +67,8 @@ def _welcome(config: Config, secret: tuple[str, str] | None, seconds: float) -> 
     submission, admin = config.submission, config.admin
     print(f"Waypost is ready ({seconds:.1f} s).", flush=True)
     print(f"  submit   {submission.listen} (STARTTLS), {submission.tls_listen} (TLS)")
-    print(f"  look     http://{admin.listen}/api/v1/stats, /metrics, /healthz")
+    print(f"  look     http://{admin.listen}/ (make a login: waypost operator add NAME)")
+    print("           /metrics and /healthz need none, /api/v1/ takes an API key")
     print(f"  delivery {_delivery(config)}")
     if secret is not None:
         _introduce(config, *secret)

@@ -36,6 +36,7 @@ _BIND_SECONDS = 20.0  # a killed predecessor's workers may take a moment to let 
 _DRAIN_SECONDS = 30.0
 _RESTART_SECONDS = (0.05, 5.0)
 _HEALTHY_SECONDS = 10.0
+_HOPELESS_STARTS = 10  # of one child before the relay was ever ready: a restart will not mend it
 
 
 @dataclass(slots=True)
@@ -267,6 +268,11 @@ class Supervisor:
             else min(process.pause * 2, _RESTART_SECONDS[1])
         )
         process.due = time.monotonic() + process.pause
+        if not self._told and process.restarts >= _HOPELESS_STARTS:
+            _log.error("%s does not start (last status %d); stopping", process.name, status)
+            self._failed = 1
+            self._stop(at_once=False)
+            return
         _log.error("%s ended with status %d; starting it again", process.name, status)
 
     def _next_stage(self) -> None:

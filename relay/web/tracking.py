@@ -99,6 +99,7 @@ class TrackingHost:
         app.router.add_route("*", "/o/{token}.gif", self.pixel)
         app.router.add_route("*", "/u/{token}", self.unsubscribe)
         app.router.add_get("/robots.txt", _robots)
+        app.on_response_prepare.append(_say_little)
         return app
 
     async def click(self, request: web.Request) -> web.Response:
@@ -239,6 +240,12 @@ def _host_of(url: str) -> str:
 
 async def _robots(_request: web.Request) -> web.Response:
     return web.Response(text="User-agent: *\nDisallow: /\n")
+
+
+async def _say_little(_request: web.Request, response: web.StreamResponse) -> None:
+    """Leave out what names our software to whoever scans; every answer is taken as what it is."""
+    response.headers.popall("Server", None)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
 def _not_found() -> web.Response:

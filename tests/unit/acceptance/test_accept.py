@@ -251,3 +251,11 @@ async def test_what_had_no_effect_is_noted_with_the_message(tmp_path: Path) -> N
         await under_test.hand_in(b"X-Waypost-Colour: red\r\n" + PLAIN, "ann@inbox.test")
         (event,) = await under_test.events()
     assert event.notes == ("X-Waypost-Colour: there is no such header",)
+
+
+async def test_an_empty_message_id_stays_the_only_one(tmp_path: Path) -> None:
+    empty = PLAIN.replace(b"Message-ID: <1@shop.test>", b"Message-ID:")
+    async with clerk(tmp_path, settings()) as under_test:
+        message = await under_test.hand_in(empty, "ann@inbox.test")
+        _, content = await under_test.spool.load(message.id)
+    assert content == empty

@@ -162,6 +162,8 @@ async def test_what_is_not_ours_is_404_and_says_nothing(site: Site, path: str) -
     assert status == 404
     assert "Location" not in headers
     assert body == b"404: Not Found"
+    assert "Server" not in headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
     assert site.recorder.hits == []
 
 
