@@ -10,7 +10,6 @@ snapshot, and the outbox grows to its bound.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -146,8 +145,7 @@ class Uplink:
         finally:
             for job in jobs:
                 job.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*jobs, return_exceptions=True)
+            await asyncio.gather(*jobs, return_exceptions=True)
 
     async def _until_renewed(self) -> None:
         await self._renewed.wait()

@@ -18,7 +18,7 @@ import uvloop
 from relay import log
 from relay.config import Config, load
 from relay.errors import EXIT_CONFIG, ConfigError
-from relay.process.life import Child
+from relay.process.life import Child, StoppedEarlyError
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ def run_child(role: str, index: int, config_file: Path | None, handed: str) -> i
     life = sockets.pop("life", None)
     try:
         uvloop.run(_run(role, index, config, sockets, life))
+    except StoppedEarlyError as stopped:
+        _log.info("%s", stopped)
     except ConfigError as problem:
         _log.critical("%s", problem)
         return EXIT_CONFIG

@@ -3,7 +3,8 @@ between them.
 
 A child gets the inherited listening sockets and one end of a socket pair. It writes `ready` on it
 once it serves; when the other end closes, its supervisor is gone and it must stop, so that nobody
-keeps ports and locks of a dead installation.
+keeps ports and locks of a dead installation. It hears of that in a thread of its own, whatever its
+loop is doing.
 """
 
 from __future__ import annotations
@@ -14,10 +15,17 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
+
+from relay.errors import WaypostError
 
 READY = b"ready\n"
 ORPHAN_SECONDS = 15  # less than a new supervisor waits for the ports and locks of an old one
+
+
+class StoppedEarlyError(WaypostError):
+    """The process was asked to stop before it served."""
 
 
 class Child:
@@ -40,8 +48,16 @@ class Child:
             loop.add_signal_handler(number, self._asked_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         if self._life is not None:
-            self._life.setblocking(False)
-            loop.add_reader(self._life.fileno(), self._life_ended)
+            self._life.setblocking(True)
+            outliving = threading.Thread(
+                target=self._outlive, args=(self._life, loop), name="life", daemon=True
+            )
+            outliving.start()
+
+    def go_on(self) -> None:
+        """Raise StoppedEarlyError if there is no point in starting up any further."""
+        if self.stopping.is_set():
+            raise StoppedEarlyError("asked to stop while starting")
 
     def ready(self) -> None:
         """Tell the supervisor that this process serves."""
@@ -60,13 +76,17 @@ class Child:
         if self.reload is not None:
             self.reload()
 
-    def _life_ended(self) -> None:
-        if self._life is None:
-            return
-        with contextlib.suppress(BlockingIOError):
-            if self._life.recv(64) == b"":
-                asyncio.get_running_loop().remove_reader(self._life.fileno())
-                self.stopping.set()
-                # An orphan that hangs would keep ports and spools from the next start: the kernel
-                # ends it, whatever its loop is doing. What was acknowledged is on disk.
-                signal.alarm(ORPHAN_SECONDS)
+    def _outlive(self, life: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the supervisor's end, then ask to stop.
+
+        Not with the loop's reader: a supervisor that dies with our `ready` unread resets the
+        connection, at which libuv stops looking, and the loop may be blocked besides.
+        """
+        with contextlib.suppress(OSError):
+            while life.recv(64):
+                pass
+        # An orphan that hangs would keep ports and spools from the next start: the kernel ends it,
+        # whatever its loop is doing. What was acknowledged is on disk.
+        signal.alarm(ORPHAN_SECONDS)
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(self.stopping.set)

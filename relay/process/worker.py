@@ -56,12 +56,12 @@ async def serve_worker(
     layout = Layout(config.data_dir)
     number = config.node.number * WORKERS_PER_NODE + index
     keyring = KeyRing.load_or_create(layout.keyring)
-    settings = await _settings(layout.snapshot)
+    settings = await _settings(layout.snapshot, child)
     suppressions = Suppressions(layout.suppressions)
     recipient_hash = RecipientHash(keyring)
     recipients = RecipientIndex(layout.root / "recipients", number)
     board = NoticeBoard(layout.notices, f"worker-{index}")
-    async with await _spool(layout.spool(index), number, config) as spool:
+    async with await _spool(layout.spool(index), number, config, child) as spool:
         recorder = Recorder(
             spool=spool,
             index=recipients,
@@ -135,10 +135,11 @@ async def serve_worker(
     recipients.close()
 
 
-async def _settings(snapshot: Path) -> LiveSettings:
+async def _settings(snapshot: Path, child: Child) -> LiveSettings:
     """Wait for the first snapshot; control writes it at its first start."""
     deadline = time.monotonic() + _SNAPSHOT_SECONDS
     while True:
+        child.go_on()
         try:
             return LiveSettings(snapshot)
         except ConfigError:
@@ -157,11 +158,12 @@ def spool_options(config: Config) -> SpoolOptions:
     )
 
 
-async def _spool(path: Path, number: int, config: Config) -> LocalSpool:
+async def _spool(path: Path, number: int, config: Config, child: Child) -> LocalSpool:
     """Open the spool; a predecessor that is still ending keeps its lock for a moment."""
     options = spool_options(config)
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
+        child.go_on()
         try:
             return await asyncio.to_thread(open_spool, path, number, options)
         except SpoolHeldError:
