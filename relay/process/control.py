@@ -57,7 +57,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
     layout = Layout(config.data_dir)
     keyring = KeyRing.load_or_create(layout.keyring)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = await _patiently(stack, config.ledger_url)
+        ledger = await _patiently(stack, config.ledger_url, child)
         judge = Judge()
         folder = Folder(ledger, judge)
         services = await start_services(ledger, keyring, config, layout)
@@ -193,10 +193,11 @@ async def _serve_admin(
         os.umask(before)
 
 
-async def _patiently(stack: contextlib.AsyncExitStack, url: str) -> Ledger:
+async def _patiently(stack: contextlib.AsyncExitStack, url: str, child: Child) -> Ledger:
     """Open the ledger; a predecessor that is still ending keeps its lock for a moment."""
     deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
     while True:
+        child.go_on()
         try:
             return await stack.enter_async_context(open_ledger(url))
         except LedgerBusyError:
