@@ -82,7 +82,8 @@ METRICS: dict[str, Named] = {
         ),
         Named(
             "waypost_tracking_hosts_failing", "gauge", (),
-            "Sending domains that go out untracked because their tracking host failed its check.",
+            "Sending domains whose own tracking host failed its check, and the default host if it "
+            "did: their mail goes out untracked.",
         ),
         Named(
             "waypost_inbound_mails_total", "counter", ("kind",),

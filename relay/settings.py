@@ -108,6 +108,12 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     destinations: frozenset[str] = frozenset()
 
 
+class Hosts(msgspec.Struct, frozen=True, kw_only=True):
+    """Tracking hosts that are no sending domain's own."""
+
+    failing: frozenset[str] = frozenset()  # URLs as in tracking.base_url that failed their check
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of it at one version. Versions grow by one with each change."""
 
@@ -117,6 +123,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     domains: dict[str, SendingDomain] = {}  # by name
     blocks: Blocks = Blocks()
     pause: Pause = Pause()
+    hosts: Hosts = Hosts()
+
+
+def tracking_host(
+    settings: Settings, domain: SendingDomain | None, default: str
+) -> tuple[str, bool]:
+    """Give the tracking URL of a domain's mail, its own or the node's default, and whether links
+    may name it: False for a host that failed its check.
+    """
+    own = domain.tracking_url if domain is not None else ""
+    if domain is not None and not domain.tracking_ok:
+        return own or default, False
+    return own or default, bool(own) or default not in settings.hosts.failing
 
 
 def effective(account: Account, domain: SendingDomain | None, what: str) -> tuple[Switch, str]:
@@ -134,8 +153,8 @@ def effective(account: Account, domain: SendingDomain | None, what: str) -> tupl
 class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One numbered step of the change feed: `version` is the version that it leads to.
 
-    `table` names a field of `Settings`; `key` its row (None for `blocks` and `pause`, which are
-    replaced whole); `value` is the new row as msgpack, None removes it.
+    `table` names a field of `Settings`; `key` its row (None for `blocks`, `pause` and `hosts`,
+    which are replaced whole); `value` is the new row as msgpack, None removes it.
     """
 
     version: int
@@ -144,12 +163,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     value: bytes | None = None
 
 
-_ROWS: dict[str, type[Account | Credential | SendingDomain | Blocks | Pause]] = {
+_ROWS: dict[str, type[Account | Credential | SendingDomain | Blocks | Pause | Hosts]] = {
     "accounts": Account,
     "credentials": Credential,
     "domains": SendingDomain,
     "blocks": Blocks,
     "pause": Pause,
+    "hosts": Hosts,
 }
 
 
@@ -160,7 +180,7 @@ def advance(settings: Settings, change: Change) -> Settings:
     kind = _ROWS[change.table]
     value = None if change.value is None else msgspec.msgpack.decode(change.value, type=kind)
     if change.key is None:
-        whole = value or (Blocks() if kind is Blocks else Pause())
+        whole = value or kind()
         return msgspec.structs.replace(settings, version=change.version, **{change.table: whole})
     rows = dict(getattr(settings, change.table))
     if value is None:

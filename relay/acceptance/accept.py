@@ -26,7 +26,7 @@ from relay.clock import Clock
 from relay.errors import RefusedError, SpoolFullError
 from relay.mail.header import Header, remove, split
 from relay.message import Delivery, Message, State
-from relay.settings import Account, Credential, SendingDomain, Settings
+from relay.settings import Account, Credential, SendingDomain, Settings, tracking_host
 from relay.spool.protocol import Spool
 from tracking.plan import Plan, Readings, Switches, compile_plan
 from tracking.tokens import campaign_hash
@@ -76,7 +76,7 @@ class Node:
     name: str
     hostname: str
     tracking_url: str
-    own_hosts: frozenset[str] = frozenset()
+    own_hosts: Callable[[], frozenset[str]] = frozenset  # tracking hosts, at present
     pools: frozenset[str] = frozenset()  # of source addresses, by name
 
 
@@ -129,9 +129,10 @@ class Acceptance:
         if options.pool and options.pool not in self.node.pools:
             options.ignore("X-Waypost-Pool", "there is no such pool here")
             options.pool = ""
-        decision = decide(account, domain, options)
+        url, host_ok = tracking_host(settings, domain, self.node.tracking_url)
+        decision = decide(account, domain, options, host_ok=host_ok)
         content, message_id = self._complete(submission, header, options, first_id, at)
-        plan = self._plan(content, decision, domain, options)
+        plan = self._plan(content, decision, domain, options, url)
         message = Message(
             id=first_id,
             account=account.id,
@@ -184,6 +185,7 @@ class Acceptance:
         decision: Decision,
         domain: SendingDomain | None,
         options: Options,
+        url: str,
     ) -> Plan | None:
         if not (decision.opens or decision.clicks):
             return None
@@ -193,9 +195,8 @@ class Acceptance:
             outlook=domain.outlook_links if domain else True,
             plain_text=bool(domain and domain.text_links and options.text_links is not False),
         )
-        url = (domain.tracking_url if domain else "") or self.node.tracking_url
         return compile_plan(
-            content, switches, base_url=url, own_hosts=self.node.own_hosts, known=self._known
+            content, switches, base_url=url, own_hosts=self.node.own_hosts(), known=self._known
         )
 
     async def _store(

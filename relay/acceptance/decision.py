@@ -21,13 +21,15 @@ class Decision:
     skipped: str = ""  # why a message that the switches track is not tracked after all
 
 
-def decide(account: Account, domain: SendingDomain | None, options: Options) -> Decision:
+def decide(
+    account: Account, domain: SendingDomain | None, options: Options, *, host_ok: bool = True
+) -> Decision:
     """Settle opens and clicks, each on its own: a header turns off always, on only under
-    `optional`.
+    `optional`. `host_ok` says whether the tracking host may be named in mail.
     """
     opens, opens_by = _settle(account, domain, "opens", options.opens)
     clicks, clicks_by = _settle(account, domain, "clicks", options.clicks)
-    if (opens or clicks) and domain is not None and not domain.tracking_ok:
+    if (opens or clicks) and not host_ok:
         return Decision(
             opens=False, clicks=False, opens_by=opens_by, clicks_by=clicks_by,
             skipped="tracking-host-failed",

@@ -29,7 +29,7 @@ from relay.settings import Change, Settings
 _log = logging.getLogger(__name__)
 
 _FEED_LENGTH = 20_000
-_WHOLE = ("blocks", "pause")
+_WHOLE = ("blocks", "pause", "hosts")
 _ROWS = ("accounts", "credentials", "domains")
 
 

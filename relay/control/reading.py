@@ -12,11 +12,13 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from relay.ledger import settings_tables as tables
+from relay.ledger.host_tables import failing_hosts
 from relay.settings import (
     Account,
     Blocks,
     Credential,
     DkimKey,
+    Hosts,
     Pause,
     SendingDomain,
     Settings,
@@ -35,6 +37,7 @@ def read_settings(connection: Connection) -> Settings:
         domains=_domains(connection),
         blocks=_blocks(connection),
         pause=_pause(connection),
+        hosts=Hosts(failing=frozenset(connection.scalars(select(failing_hosts.c.url)))),
     )
 
 

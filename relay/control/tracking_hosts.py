@@ -1,8 +1,10 @@
-"""Whether the tracking hosts of sending domains can be reached: if not, mail goes out untracked.
+"""Whether tracking hosts can be reached, those of domains and the default: if not, mail goes out
+untracked.
 
 Guarantees: every host is asked again within `every` seconds, a host that was just set at once; one
-failure is asked a second time before it counts; the verdict is a setting (`tracking_ok`) that all
-workers follow within a second, with an audit entry that names the reason. What is checked: the
+failure is asked a second time before it counts; the verdict is a setting (`tracking_ok` of a
+domain, `hosts.failing` for the default) that all workers follow within a second, with an audit
+entry that names the reason. What is checked: the
 name resolves, a connection can be made, and for https the certificate is valid for the name. An
 answer is not read: nothing is learned of hosts that are not ours but that they take connections.
 """
@@ -15,11 +17,12 @@ import ssl
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
 from relay.errors import StorageError, UnavailableError
+from relay.ledger.host_tables import failing_hosts
 from relay.ledger.settings_tables import domains
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ _ANSWER_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
 _AT_ONCE = 20
 _CALLER = Caller(name="tracking-host check", scopes=frozenset({Scope.ADMIN}))
+DEFAULT = "the default host"
+"""What the default host is called where others go by their domain's name, which has no space."""
 
 Probe = Callable[[str], Awaitable[str]]
 """Tries a host by its URL; gives why it cannot be used, "" when it can."""
@@ -59,13 +64,18 @@ async def probe(url: str) -> str:
 class TrackingHosts:
     """Checks the hosts; control has one."""
 
-    def __init__(self, changes: Changes, every: float, probe: Probe = probe) -> None:
-        """Take the door to the settings and how often to look, in seconds (0: never)."""
+    def __init__(
+        self, changes: Changes, every: float, probe: Probe = probe, *, default: str = ""
+    ) -> None:
+        """Take the door to the settings, how often to look, in seconds (0: never), and the URL of
+        the default host ("" for none).
+        """
         self._changes = changes
         self._every = every
+        self._default = default
         self._probe = probe
         self._set = asyncio.Event()
-        self.failing: dict[str, str] = {}  # sending domain: why its host cannot be used
+        self.failing: dict[str, str] = {}  # sending domain or DEFAULT: why its host is not used
 
     @property
     def checks(self) -> bool:
@@ -95,6 +105,8 @@ class TrackingHosts:
     async def check(self) -> None:
         """Check every host once, and make the verdicts settings."""
         hosts = await self._changes.read(_hosts)
+        if self._default:
+            hosts.append((DEFAULT, self._default, await self._changes.read(self._default_ok)))
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def one(url: str) -> tuple[str, str]:
@@ -112,6 +124,12 @@ class TrackingHosts:
             else:
                 _log.info("%s may be tracked: %s can be reached", name, url)
 
+    def _default_ok(self, connection: Connection) -> bool:
+        """Say what stands about the default host."""
+        column = failing_hosts.c.url
+        wanted = select(column).where(column == self._default)
+        return connection.scalar(wanted) is None
+
     async def _twice(self, url: str) -> str:
         wrong = await self._probe(url)
         if wrong:
@@ -128,15 +146,19 @@ def _hosts(connection: Connection) -> list[tuple[str, str, bool]]:
 
 
 def _forget(change: Change) -> None:
+    change.connection.execute(delete(failing_hosts))
     change.connection.execute(
         update(domains).where(domains.c.tracking_ok.is_(False)).values(tracking_ok=True)
     )
 
 
 def _decide(change: Change, moved: list[tuple[str, str]], wrong: dict[str, str]) -> None:
-    """Write the verdicts about hosts that are still the domains' own."""
+    """Write the verdicts about hosts that are still the domains' own, and about the default."""
     columns = domains.c
     for name, url in moved:
+        if name == DEFAULT:
+            _decide_default(change, url, wrong[url])
+            continue
         same = (columns.name == name, columns.tracking_url == url, columns.removed_at == 0)
         row = change.connection.execute(
             update(domains)
@@ -152,3 +174,17 @@ def _decide(change: Change, moved: list[tuple[str, str]], wrong: dict[str, str])
             account=row.account,
             after={"tracking_url": url, "tracking_ok": not wrong[url], "reason": wrong[url]},
         )
+
+
+def _decide_default(change: Change, url: str, reason: str) -> None:
+    """Write the verdict about the default host of this node."""
+    change.connection.execute(delete(failing_hosts).where(failing_hosts.c.url == url))
+    if reason:
+        row = {"url": url, "reason": reason, "since": change.at}
+        change.connection.execute(insert(failing_hosts).values(row))
+    change.audit(
+        "tracking-host",
+        url,
+        account=None,
+        after={"tracking_url": url, "tracking_ok": not reason, "reason": reason},
+    )

@@ -23,7 +23,7 @@ from relay.departure.signers import Signers
 from relay.mail.header import split
 from relay.mail.keyring import KeyRing
 from relay.message import OWN_ACCOUNT, Delivery, Message
-from relay.settings import SendingDomain, Settings, Switch, effective
+from relay.settings import SendingDomain, Settings, Switch, effective, tracking_host
 from relay.unsubscription import link_of
 from tracking.plan import Plan
 from tracking.render import render
@@ -118,6 +118,9 @@ class Departure:
     ) -> list[bytes]:
         if not message.plan or self.untracked(delivery, message):
             return [content]
+        _, host_ok = tracking_host(settings, domain, self.tracking_url)
+        if not host_ok:
+            return [content]
         opens, clicks = _still_tracked(message, identity, settings, domain)
         if not (opens or clicks):
             return [content]
@@ -163,7 +166,7 @@ def _still_tracked(
     blocked = (
         identity.campaign in settings.blocks.campaigns or identity.domain in settings.blocks.domains
     )
-    if account is None or blocked or (domain is not None and not domain.tracking_ok):
+    if account is None or blocked:
         return False, False
     opens = message.opens and effective(account, domain, "opens")[0] is not Switch.OFF
     clicks = message.clicks and effective(account, domain, "clicks")[0] is not Switch.OFF

@@ -92,7 +92,9 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         services.reports.desk = desk
         brakes = Brakes(services.changes, config.brakes)
         services.brakes.standings = lambda: brakes.standings
-        hosts = TrackingHosts(services.changes, config.tracking.check_seconds)
+        hosts = TrackingHosts(
+            services.changes, config.tracking.check_seconds, default=config.tracking.base_url
+        )
         if hosts.checks:
             services.domains.host_set = hosts.look_now
         services.metrics = Measuring(

@@ -234,7 +234,7 @@ class Doors:
                 name=config.node.name,
                 hostname=config.node.hostname,
                 tracking_url=config.tracking.base_url,
-                own_hosts=self._tracking_hosts(),
+                own_hosts=_cached(self._tracking_hosts, lambda: self.settings.current.version),
                 pools=frozenset(pools(config)),
             ),
             settings=lambda: self.settings.current,
@@ -260,7 +260,6 @@ class Doors:
 
     async def _open_tracking(self, listening: socket.socket) -> None:
         host = TrackingHost(
-            hosts=_cached(self._tracking_hosts, lambda: self.settings.current.version),
             keyring=self.keyring,
             blocks=lambda: self.settings.current.blocks,
             domain=self.settings.domain_by_id,

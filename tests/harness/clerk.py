@@ -107,7 +107,7 @@ async def clerk(folder: Path, have: Settings) -> AsyncIterator[Clerk]:
                     name="node1",
                     hostname="mx.relay.test",
                     tracking_url="https://t.relay.test",
-                    own_hosts=frozenset({"t.relay.test"}),
+                    own_hosts=lambda: frozenset({"t.relay.test"}),
                 ),
                 settings=lambda: have,
                 suppressions=suppressions,

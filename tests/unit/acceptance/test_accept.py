@@ -13,7 +13,7 @@ import pytest
 from metrics.events import Kind
 from relay.errors import RefusedError
 from relay.message import State
-from relay.settings import Switch
+from relay.settings import Hosts, Settings, Switch
 from relay.spool.protocol import Selection
 from relay.suppressions import entry_in_account, entry_in_campaign, entry_in_domain
 from tests.harness.clerk import CREDENTIAL, clerk, settings
@@ -194,8 +194,20 @@ async def test_who_decides_on_tracking(
         assert len(plan.links) == 1
 
 
-async def test_a_failed_tracking_host_leaves_mail_untracked_with_the_reason(tmp_path: Path) -> None:
-    have = settings(opens=Switch.ON, clicks=Switch.ON, tracking_ok=False)
+DEFAULT_FAILS = Hosts(failing=frozenset({"https://t.relay.test"}))
+
+
+@pytest.mark.parametrize(
+    "have",
+    [
+        settings(opens=Switch.ON, clicks=Switch.ON, tracking_ok=False),
+        msgspec.structs.replace(settings(opens=Switch.ON, clicks=Switch.ON), hosts=DEFAULT_FAILS),
+    ],
+    ids=["own", "default"],
+)
+async def test_a_failed_tracking_host_leaves_mail_untracked_with_the_reason(
+    tmp_path: Path, have: Settings
+) -> None:
     async with clerk(tmp_path, have) as under_test:
         message = await under_test.hand_in(HTML, "ann@inbox.test")
         (event,) = await under_test.events()

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from relay.control import tracking_hosts
-from relay.control.tracking_hosts import TrackingHosts, probe
+from relay.control.publish import read_snapshot
+from relay.control.tracking_hosts import DEFAULT, TrackingHosts, probe
+from relay.settings import SendingDomain, tracking_host
 from relay.submission.tls import self_signed, server_context
 from tests.harness.admin import admin_under_test
 
@@ -81,3 +83,34 @@ async def test_verdicts_become_settings_and_audit(
         version = admin.services.publisher.version
         await hosts.check()  # nothing moved, nothing is published
         assert admin.services.publisher.version == version
+
+
+async def test_the_default_host_is_checked_by_the_same_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node whose own host fails tracks nothing there; without checks no verdict stands."""
+    monkeypatch.setattr(tracking_hosts, "_AGAIN_SECONDS", 0.0)
+    url, answers = "https://t.relay.test", ["certificate", "certificate"]
+
+    async def scripted(_url: str) -> str:
+        return answers.pop(0) if answers else ""
+
+    async with admin_under_test(tmp_path) as admin:
+        changes, publisher = admin.services.changes, admin.services.publisher
+        hosts = TrackingHosts(changes, 300, scripted, default=url)
+        assert tracking_host(publisher.settings, None, url) == (url, True)
+        await hosts.check()
+        assert hosts.failing == {DEFAULT: "certificate"}
+        assert tracking_host(publisher.settings, None, url) == (url, False)
+        own = SendingDomain(id=1, account=1, name="a.test", tracking_url="https://t.a.test")
+        assert tracking_host(publisher.settings, own, url) == ("https://t.a.test", True)
+        assert read_snapshot(admin.snapshot).hosts.failing == {url}
+        await hosts.check()
+        assert not hosts.failing
+        assert tracking_host(publisher.settings, None, url) == (url, True)
+        listed = (await admin.ask("GET", "/audit?action=tracking-host")).json["items"]
+        assert [entry["after"]["tracking_ok"] for entry in listed] == [True, False]
+        answers += ["no answer", "no answer"]
+        await hosts.check()
+        await TrackingHosts(changes, 0, scripted, default=url).keep_checking()
+        assert tracking_host(publisher.settings, None, url) == (url, True)

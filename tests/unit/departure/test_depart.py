@@ -21,7 +21,7 @@ from relay.delivery.outgoing import Outgoing
 from relay.departure.depart import Departure, Suppressed
 from relay.departure.signers import Signers
 from relay.message import Delivery, Message
-from relay.settings import Account, Blocks, DkimKey, Settings, Switch
+from relay.settings import Account, Blocks, DkimKey, Hosts, Settings, Switch
 from relay.spool.protocol import Selection
 from tests.harness.clerk import RING, clerk, settings
 from tracking.tokens import Kind, campaign_hash, read
@@ -103,6 +103,10 @@ async def test_on_changes_hrefs_and_adds_one_pixel_and_nothing_else(tmp_path: Pa
         settings(opens=Switch.OFF, clicks=Switch.OFF),
         settings(opens=Switch.ON, clicks=Switch.ON, tracking_ok=False),
         msgspec.structs.replace(
+            settings(opens=Switch.ON, clicks=Switch.ON),
+            hosts=Hosts(failing=frozenset({"https://t.relay.test"})),
+        ),
+        msgspec.structs.replace(
             settings(opens=Switch.ON, clicks=Switch.ON), blocks=Blocks(domains=frozenset({7}))
         ),
         msgspec.structs.replace(
@@ -110,7 +114,7 @@ async def test_on_changes_hrefs_and_adds_one_pixel_and_nothing_else(tmp_path: Pa
             blocks=Blocks(campaigns=frozenset({campaign_hash(1, "spring")})),
         ),
     ],
-    ids=["switched off", "host failed", "domain blocked", "campaign blocked"],
+    ids=["switched off", "host failed", "default failed", "domain blocked", "campaign blocked"],
 )
 async def test_tracking_is_withdrawn_from_queued_mail(
     tmp_path: Path, now_in_force: Settings

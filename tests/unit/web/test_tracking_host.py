@@ -79,7 +79,6 @@ async def _running(trusted: tuple[str, ...] = ()) -> AsyncIterator[Site]:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         running = Site("", session, recorder)
         host = TrackingHost(
-            hosts=lambda: frozenset({"t.relay.test"}),
             keyring=RING,
             blocks=lambda: running.blocks,
             domain=lambda id_: SendingDomain(
@@ -173,6 +172,13 @@ async def test_queries_and_hosts_never_move_the_target(site: Site) -> None:
     assert (status, headers["Location"]) == (302, "https://shop.test/")
     status, _, _ = await site.ask("GET", path, headers={"Host": "evil.test"})
     assert status == 404
+
+
+async def test_a_host_that_no_domain_has_any_more_answers_its_old_links(site: Site) -> None:
+    old = Mint(RING, "t.old.test").token(tokens.Kind.CLICK, WHO, destination=b"https://shop.test/")
+    status, headers, _ = await site.ask("GET", f"/c/{old}", headers={"Host": "t.old.test"})
+    assert (status, headers["Location"]) == (302, "https://shop.test/")
+    assert (await site.ask("GET", f"/c/{old}"))[0] == 404
 
 
 async def test_head_answers_like_get_and_other_methods_do_not(site: Site) -> None:
