@@ -171,6 +171,7 @@ _ROWS: dict[str, type[Account | Credential | SendingDomain | Blocks | Pause | Ho
     "pause": Pause,
     "hosts": Hosts,
 }
+_EMPTY: dict[str, Blocks | Pause | Hosts] = {"blocks": Blocks(), "pause": Pause(), "hosts": Hosts()}
 
 
 def advance(settings: Settings, change: Change) -> Settings:
@@ -180,7 +181,7 @@ def advance(settings: Settings, change: Change) -> Settings:
     kind = _ROWS[change.table]
     value = None if change.value is None else msgspec.msgpack.decode(change.value, type=kind)
     if change.key is None:
-        whole = value or kind()
+        whole = value or _EMPTY[change.table]
         return msgspec.structs.replace(settings, version=change.version, **{change.table: whole})
     rows = dict(getattr(settings, change.table))
     if value is None:
