@@ -24,7 +24,19 @@ from relay.errors import ConfigError
 _LAST_PORT = 65535
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Endpoint = Annotated[str, msgspec.Meta(pattern=r"^(|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5})$")]
+_ENDPOINT = r"^(|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5})$"
+_NODE_NAME = r"^[a-z0-9][a-z0-9-]{0,30}$"
+_HOSTNAME = r"^[A-Za-z0-9.-]{1,253}$"
+_BASE_URL = r"^https?://[^/?#\s]+$"
+_RETURN_PATH = r"^[a-z0-9.-]{1,180}$"
+_IN_WORDS = {
+    _ENDPOINT: 'expected "host:port", an IPv6 address in brackets, or "" for none',
+    _NODE_NAME: "expected up to 31 lower-case letters, digits and hyphens",
+    _HOSTNAME: "expected a host name of letters, digits, dots and hyphens",
+    _BASE_URL: 'expected "http://host" or "https://host" without a path',
+    _RETURN_PATH: "expected a domain in lower case, up to 180 characters",
+}
+Endpoint = Annotated[str, msgspec.Meta(pattern=_ENDPOINT)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,9 +46,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Node(Section, frozen=True):
     """This installation."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] = "node1"
+    name: Annotated[str, msgspec.Meta(pattern=_NODE_NAME)] = "node1"
     number: Annotated[int, msgspec.Meta(ge=0, le=63)] = 0
-    hostname: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{1,253}$")] = "waypost.test"
+    hostname: Annotated[str, msgspec.Meta(pattern=_HOSTNAME)] = "waypost.test"
     data_dir: str = "var"
     workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -79,9 +91,7 @@ class Tracking(Section, frozen=True):
     """The public tracking host."""
 
     listen: Endpoint = "127.0.0.1:8081"
-    base_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^/?#\s]+$")] = (
-        "http://127.0.0.1:8081"
-    )
+    base_url: Annotated[str, msgspec.Meta(pattern=_BASE_URL)] = "http://127.0.0.1:8081"
     certificate: str = ""
     private_key: str = ""
     certificates: str = ""
@@ -105,9 +115,7 @@ class DeliverySection(Section, frozen=True):
     smarthost_tls: Literal["none", "opportunistic", "required", "verified"] = "opportunistic"
     smarthost_login: str = ""
     smarthost_password: str = ""
-    return_path_domain: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9.-]{1,180}$")] = (
-        "bounce.waypost.test"
-    )
+    return_path_domain: Annotated[str, msgspec.Meta(pattern=_RETURN_PATH)] = "bounce.waypost.test"
     connections: Positive = 20
     messages_per_connection: Positive = 1000
     retry_first_seconds: Annotated[float, msgspec.Meta(gt=0)] = 300.0
@@ -200,6 +208,11 @@ class Config(Section, frozen=True):
         return self.node.workers or max(1, os.cpu_count() or 1)
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """Give the names of the pools of addresses."""
+        return tuple(one.partition("=")[0].strip().lower() for one in self.delivery.pools)
+
+    @property
     def sending_addresses(self) -> tuple[str, ...]:
         """Give every address that mail may leave from, those of pools included."""
         named = [one for pool in self.delivery.pools for one in pool.partition("=")[2].split()]
@@ -234,7 +247,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
     try:
         config = msgspec.convert(overlaid, Config, strict=False)
     except msgspec.ValidationError as problem:
-        raise ConfigError(f"environment: {_explain(problem)}") from None
+        raise ConfigError(f"environment: {_explain(problem, variable=True)}") from None
     _check_combinations(config, source)
     return config
 
@@ -261,7 +274,7 @@ def masked(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def _overlay(settings: dict[str, dict[str, Any]], environment: Mapping[str, str]) -> dict[str, Any]:
-    known = {"WAYPOST_" + name.replace(".", "_").upper(): name for name in setting_names()}
+    known = {_variable(name): name for name in setting_names()}
     ignored = re.compile(r"^WAYPOST_(TEST|BENCH|BREAK)(_|$)|^WAYPOST_(CONFIG|CORPORA)$")
     for variable, text in environment.items():
         if not variable.startswith("WAYPOST_") or ignored.search(variable):
@@ -280,13 +293,23 @@ def _overlay(settings: dict[str, dict[str, Any]], environment: Mapping[str, str]
     return settings
 
 
-def _explain(problem: msgspec.ValidationError) -> str:
+def _explain(problem: msgspec.ValidationError, *, variable: bool = False) -> str:
+    """Say which key (or which variable of the environment) is wrong and what was expected."""
     found = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$", str(problem), re.DOTALL)
     what, where = (found["what"], found["where"]) if found else (str(problem), "")
     unknown = re.match(r"Object contains unknown field `(.*)`", what)
     if unknown:
         return f"{(where + '.') if where else ''}{unknown[1]}: there is no such setting"
+    pattern = re.match(r"Expected `str` matching regex '(.*)'$", what, re.DOTALL)
+    if pattern:
+        what = _IN_WORDS.get(pattern[1].replace("\\\\", "\\"), what)
+    if variable and where:
+        where = f"{_variable(where.partition('[')[0])} ({where})"
     return f"{where}: {what[0].lower()}{what[1:]}" if where else what
+
+
+def _variable(name: str) -> str:
+    return "WAYPOST_" + name.replace(".", "_").upper()
 
 
 def _check_combinations(config: Config, source: str) -> None:

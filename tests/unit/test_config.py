@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -33,6 +34,8 @@ def test_defaults_run_without_a_file() -> None:
         ('[inbound]\nlisten = "127.0.0.1:99999"', "inbound.listen: expected a port up to 65535"),
         ('[admin]\nlisten = "0.0.0.0:8080"', "admin.listen: a public address"),
         ('[ledger]\nurl = "mysql://x"', "ledger.url: expected"),
+        ('[tracking]\nlisten = "8081"', 'tracking.listen: expected "host:port"'),
+        ('[tracking]\nbase_url = "t.test"', 'tracking.base_url: expected "http://host" or'),
         ("[node", "not valid TOML"),
     ],
 )
@@ -70,7 +73,12 @@ def test_environment_wins_over_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "says"),
     [
-        ("WAYPOST_NODE_WORKERS", "many", "environment: node.workers: expected `int`"),
+        ("WAYPOST_NODE_WORKERS", "many", "WAYPOST_NODE_WORKERS (node.workers): expected `int`"),
+        (
+            "WAYPOST_ADMIN_LISTEN",
+            "8080",
+            'WAYPOST_ADMIN_LISTEN (admin.listen): expected "host:port"',
+        ),
         ("WAYPOST_NODE_WORKRES", "1", "WAYPOST_NODE_WORKRES is not a setting"),
     ],
 )
@@ -99,3 +107,16 @@ def test_every_setting_has_one_name() -> None:
     names = setting_names()
     assert len(names) == len(set(names))
     assert "submission.listen" in names
+
+
+def test_no_setting_answers_with_a_pattern() -> None:
+    """What is expected is said in words, also of settings that come later."""
+    section_types = get_type_hints(Config)
+    for name in setting_names():
+        section, key = name.split(".")
+        hints = get_type_hints(section_types[section], include_extras=True)
+        if "pattern='" in str(hints[key]):
+            variable = "WAYPOST_" + name.replace(".", "_").upper()
+            with pytest.raises(ConfigError, match="expected") as caught:
+                load(None, {variable: "/? ?/"})
+            assert "regex" not in str(caught.value), name
