@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _API = "/api/v1"
 _TIMEOUT_SECONDS = 120
+_BUSY_SECONDS = 10.0  # control starts in less, but for long recoveries
+_LOOK_SECONDS = 0.1
 _PAGE = 500
 
 
@@ -130,15 +133,29 @@ def open_door(options: argparse.Namespace) -> Iterator[Door]:
     from relay.cli.main import load_config
 
     config = load_config(options)
-    connection = _connect(Layout(config.data_dir).admin_socket)
-    if connection is not None:
+    with ExitStack() as stack:
+        yield Door(_reached(stack, config))
+
+
+def _reached(stack: ExitStack, config: Config) -> Carrier:
+    """Find the way; a server whose control is starting has the ledger and no socket for a moment.
+
+    Raises LedgerBusyError when that does not pass.
+    """
+    from relay.ledger.engine import LedgerBusyError
+
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        connection = _connect(Layout(config.data_dir).admin_socket)
+        if connection is not None:
+            stack.callback(connection.close)
+            return _Server(connection)
         try:
-            yield Door(_Server(connection))
-        finally:
-            connection.close()
-        return
-    with _direct(config) as carrier:
-        yield Door(carrier)
+            return stack.enter_context(_direct(config))
+        except LedgerBusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_SECONDS)
 
 
 class _Server:

@@ -87,13 +87,15 @@ class Hub:
             os.umask(before)
 
     async def stop(self) -> None:
-        """Close the listener and every connection."""
-        if self._server is not None:
-            self._server.close()
+        """Close the listener and every connection, and take the socket away."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
         for peer in list(self.peers.values()):
             peer.writer.close()
-        if self._server is not None:
-            await self._server.wait_closed()
+        await server.wait_closed()
+        self._path.unlink(missing_ok=True)
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Send steps of the change feed to every worker."""

@@ -191,6 +191,7 @@ async def _serve_admin(
     try:
         layout.admin_socket.unlink(missing_ok=True)
         await web.UnixSite(runner, str(layout.admin_socket)).start()
+        stack.callback(layout.admin_socket.unlink, missing_ok=True)
     finally:
         os.umask(before)
 

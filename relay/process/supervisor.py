@@ -144,7 +144,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, self._note_signal)
         selector.register(wake_read, selectors.EVENT_READ)
-        self._layout.pid_file("supervisor").write_text(f"{os.getpid()}\n", encoding="ascii")
+        self._note_pid("supervisor", os.getpid())
         try:
             while not self._finished():
                 self._start_due(selector)
@@ -219,7 +219,12 @@ class Supervisor:
         process.life, process.ready, process.started = ours, False, time.monotonic()
         process.restarts += 1
         selector.register(ours, selectors.EVENT_READ, process)
-        self._layout.pid_file(process.name).write_text(f"{process.popen.pid}\n", encoding="ascii")
+        self._note_pid(process.name, process.popen.pid)
+
+    def _note_pid(self, name: str, pid: int) -> None:
+        file = self._layout.pid_file(name)
+        file.touch(mode=0o600)
+        file.write_text(f"{pid}\n", encoding="ascii")
 
     def _hear(self, selector: selectors.BaseSelector, process: Process) -> None:
         if process.life is None:
