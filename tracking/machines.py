@@ -5,22 +5,20 @@
 verdict later; whoever keeps hits asks again for all of a delivery when one arrives.
 
 Guarantees: every verdict names its rule; nothing is dropped; the cost of one verdict is bounded
-(`MAX_OTHERS` hits of a delivery are looked at, texts up to `MAX_TEXT` characters).
-Leaves to others: recording, and how the natures are counted. A proxy's fetch is a person's open.
+(`MAX_OTHERS` hits of a delivery are looked at).
+Leaves to others: the rules themselves (`machine_rules.py`), recording, and how the natures are
+counted. A proxy's fetch is a person's open.
 """
 
 import ipaddress
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import resources
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Nature = Literal["human", "prefetch", "proxy", "scanner", "unknown"]
+from tracking.machine_rules import Behaviour, Nature, Rules, builtin
+
 MAX_OTHERS = 500
-MAX_TEXT = 1024
-_SECOND = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,136 +48,6 @@ class Verdict(NamedTuple):
     rule: str
 
 
-class TextRule(NamedTuple):
-    """A rule about a header's or user agent's text."""
-
-    rule: str
-    nature: Nature
-    how: str
-    text: str
-    sample: str
-    header: str
-    kinds: frozenset[str]
-
-    def takes(self, text: str) -> bool:
-        """Say whether this text falls under the rule."""
-        if self.how == "is":
-            return text == self.text
-        lowered = text[:MAX_TEXT].lower()
-        if self.how == "starts":
-            return lowered.startswith(self.text)
-        if self.how == "ends":
-            return text[-MAX_TEXT:].lower().endswith(self.text)
-        return self.text in lowered
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class NetworkRule(NamedTuple):
-    """A rule about the client's address."""
-
-    rule: str
-    nature: Nature
-    ranges: tuple[Network, ...]
-    sample: str
-
-
-class Behaviour(NamedTuple):
-    """Times in microseconds and counts that tell a machine by what it does."""
-
-    burst_links: int
-    burst: int
-    burst_open: int
-    too_soon_click: int
-    too_soon_open: int
-    head: int
-    revisit: int
-
-
-class Rules(NamedTuple):
-    """All rules in their order."""
-
-    headers: tuple[TextRule, ...]
-    agents: tuple[TextRule, ...]
-    networks: tuple[NetworkRule, ...]
-    behaviour: Behaviour
-
-
-class RulesError(ValueError):
-    """The rules cannot be read; the text names the rule and what was expected."""
-
-
-@lru_cache(maxsize=1)
-def builtin() -> Rules:
-    """Give the rules that come with Waypost."""
-    return parse(resources.files("tracking").joinpath("machines.toml").read_text("utf-8"))
-
-
-def parse(text: str) -> Rules:
-    """Read rules from TOML; raises RulesError for what is missing or unknown."""
-    try:
-        table = tomllib.loads(text)
-        behaviour = table["behaviour"]
-        times = {
-            name: round(behaviour[f"{name}_seconds"] * _SECOND)
-            for name in Behaviour._fields
-            if name != "burst_links"
-        }
-        return Rules(
-            tuple(_text_rule(each) for each in table.get("header", ())),
-            tuple(_text_rule(each) for each in table.get("agent", ())),
-            tuple(_network_rule(each) for each in table.get("network", ())),
-            Behaviour(burst_links=int(behaviour["burst_links"]), **times),
-        )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise RulesError(f"machine rules: {error!r}") from error
-
-
-def _text_rule(table: Mapping[str, object]) -> TextRule:
-    how = str(table["how"])
-    if how not in ("is", "starts", "ends", "contains"):
-        raise RulesError(
-            f"rule {table['rule']!r}: how = {how!r}, expected is, starts, ends, contains"
-        )
-    text = str(table["text"])
-    kinds = table.get("kinds", ("open", "click"))
-    if not isinstance(kinds, list | tuple):
-        raise RulesError(f"rule {table['rule']!r}: kinds, expected a list")
-    return TextRule(
-        rule=str(table["rule"]),
-        nature=_nature(table),
-        how=how,
-        text=text if how == "is" else text.lower(),
-        sample=str(table["sample"]),
-        header=str(table.get("header", "")).lower(),
-        kinds=frozenset(map(str, kinds)),
-    )
-
-
-def _network_rule(table: Mapping[str, object]) -> NetworkRule:
-    ranges = table["ranges"]
-    if not isinstance(ranges, list):
-        raise RulesError(f"rule {table['rule']!r}: ranges, expected a list")
-    try:
-        networks = tuple(ipaddress.ip_network(str(each)) for each in ranges)
-    except ValueError as error:
-        raise RulesError(f"rule {table['rule']!r}: {error}") from error
-    return NetworkRule(str(table["rule"]), _nature(table), networks, str(table["sample"]))
-
-
-def _nature(table: Mapping[str, object]) -> Nature:
-    match table["nature"]:
-        case "prefetch":
-            return "prefetch"
-        case "proxy":
-            return "proxy"
-        case "scanner":
-            return "scanner"
-        case other:
-            raise RulesError(f"rule {table['rule']!r}: nature = {other!r}")
-
-
 def classify(hit: Hit, others: Sequence[Hit], rules: Rules | None = None) -> Verdict:
     """Say what made a hit, from itself and the other hits of its delivery (in any order)."""
     known = rules or builtin()
@@ -189,7 +57,7 @@ def classify(hit: Hit, others: Sequence[Hit], rules: Rules | None = None) -> Ver
     if own is not None:
         return own
     near = others[-MAX_OTHERS:]
-    seen = _by_company(hit, near, known.behaviour)
+    seen = _by_company(hit, near, known)
     if seen is not None:
         return seen
     if not hit.user_agent:
@@ -205,30 +73,35 @@ def _by_itself(hit: Hit, rules: Rules) -> Verdict | None:
     for each in rules.agents:
         if hit.kind in each.kinds and each.takes(hit.user_agent):
             return Verdict(each.nature, each.rule)
+    after = None if hit.sent_at is None else hit.at - hit.sent_at
     address = _address(hit.address)
     if address is not None:
         for network in rules.networks:
+            late = network.within is not None and after is not None and after > network.within
+            if late or hit.kind not in network.kinds:
+                continue
             if any(address in each for each in network.ranges):
                 return Verdict(network.nature, network.rule)
-    if hit.sent_at is not None:
-        behaviour = rules.behaviour
-        soon = behaviour.too_soon_open if hit.kind == "open" else behaviour.too_soon_click
-        if hit.at - hit.sent_at < soon:
-            return Verdict("scanner", "too-soon")
+    behaviour = rules.behaviour
+    soon = behaviour.too_soon_open if hit.kind == "open" else behaviour.too_soon_click
+    if after is not None and after < soon:
+        return Verdict("scanner", "too-soon")
     return None
 
 
-def _by_company(hit: Hit, others: Iterable[Hit], behaviour: Behaviour) -> Verdict | None:
+def _by_company(hit: Hit, others: Sequence[Hit], rules: Rules) -> Verdict | None:
     """Judge by what else happened to the delivery."""
-    clicks = [each for each in others if each.kind == "click" and each.method.upper() == "GET"]
+    behaviour = rules.behaviour
+    company = _Company(hit, others, behaviour)
     if hit.kind == "click":
-        if _in_burst(hit, clicks, behaviour):
-            return Verdict("scanner", "burst")
+        swept = company.swept(hit)
+        if swept:
+            return Verdict("scanner", swept)
     elif any(
         0 <= each.at - hit.at <= behaviour.burst_open
         and same_visitor(each, hit)
-        and _in_burst(each, clicks, behaviour)
-        for each in clicks
+        and company.swept(each)
+        for each in company.clicks
     ):
         return Verdict("scanner", "burst-open")
     for each in others:
@@ -238,21 +111,88 @@ def _by_company(hit: Hit, others: Iterable[Hit], behaviour: Behaviour) -> Verdic
             and same_visitor(each, hit)
         ):
             return Verdict("scanner", "head-first")
+    if hit.kind == "click" and any(
+        _looks_again(hit, each, behaviour)
+        and _by_itself(each, rules) is None
+        and not company.swept(each)
+        for each in company.clicks
+    ):
+        return Verdict("unknown", "second-look")
     return None
 
 
-def _in_burst(hit: Hit, clicks: Sequence[Hit], behaviour: Behaviour) -> bool:
-    """Say whether enough distinct links were hit within one short window around this hit."""
-    near = sorted(
-        (each.at, each.link) for each in clicks if abs(each.at - hit.at) <= behaviour.burst
+def _looks_again(hit: Hit, first: Hit, behaviour: Behaviour) -> bool:
+    """Say whether another visitor, in network and in user agent, was on this link just before.
+
+    One of the two is a person, the other a scanner that follows or precedes; which is not known,
+    so that the later one is nobody's.
+    """
+    return (
+        first.link == hit.link
+        and 0 <= hit.at - first.at <= behaviour.second_look
+        and first.user_agent != hit.user_agent
+        and network(first.address) != network(hit.address)
     )
+
+
+class _Company:
+    """The clicks of a delivery, and which of them swept over its links as no person does."""
+
+    def __init__(self, hit: Hit, others: Sequence[Hit], behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.clicks = [each for each in others if each.kind == "click" and _is_get(each)]
+        opens = [each.at for each in (*others, hit) if each.kind == "open" and _is_get(each)]
+        first_open = min(opens, default=None)
+        self.unopened = [each for each in self.clicks if first_open is None or each.at < first_open]
+        self.first_open = first_open
+
+    def swept(self, click: Hit) -> str:
+        """Give the rule by which a click belongs to a sweep, "" when to none."""
+        behaviour = self.behaviour
+        if _together(click, self.clicks, behaviour.burst_links, behaviour.burst):
+            return "burst"
+        before_open = self.first_open is None or click.at < self.first_open
+        if before_open and _together(
+            click, self.unopened, behaviour.unopened_links, behaviour.unopened
+        ):
+            return "links-unopened"
+        return "walk" if _walks(click, self.clicks, behaviour) else ""
+
+
+def _is_get(hit: Hit) -> bool:
+    return hit.method.upper() == "GET"
+
+
+def _walks(click: Hit, clicks: Sequence[Hit], behaviour: Behaviour) -> bool:
+    """Say whether this click is one of a walk: one link after the next, none left out."""
+    steps = {(each.at, each.link) for each in clicks if same_visitor(each, click)}
+    own = (click.at, click.link)
+    run: list[tuple[int, int]] = []
+    length = 0
+    for step in sorted(steps | {own}):
+        at, link = step
+        if run and at - run[-1][0] <= behaviour.walk and 0 <= link - run[-1][1] <= 1:
+            length += link - run[-1][1]
+        elif own in run:
+            break
+        else:
+            run, length = [], 1
+        run.append(step)
+    return own in run and length >= behaviour.walk_links
+
+
+def _together(hit: Hit, clicks: Sequence[Hit], wanted: int, span: int) -> bool:
+    """Say whether so many distinct links were hit within one window around this hit."""
+    near = sorted((each.at, each.link) for each in clicks if abs(each.at - hit.at) <= span)
     near.append((hit.at, hit.link))
     near.sort()
+    if len({link for _, link in near}) < wanted:
+        return False
     for first, (start, _) in enumerate(near):
         if start > hit.at:
             return False
-        links = {link for at, link in near[first:] if at - start <= behaviour.burst}
-        if hit.at - start <= behaviour.burst and len(links) >= behaviour.burst_links:
+        links = {link for at, link in near[first:] if at - start <= span}
+        if hit.at - start <= span and len(links) >= wanted:
             return True
     return False
 

@@ -4,17 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking.machines import (
-    Hit,
-    NetworkRule,
-    RulesError,
-    TextRule,
-    builtin,
-    classify,
-    network,
-    parse,
-    repeats,
-)
+from tracking.machine_rules import NetworkRule, RulesError, TextRule, builtin, parse
+from tracking.machines import Hit, Verdict, classify, network, repeats
 from tracking.platforms import Platform, read
 
 SECOND = 1_000_000
@@ -58,8 +49,13 @@ def test_a_header_rule_takes_its_own_sample(rule: TextRule) -> None:
 
 @pytest.mark.parametrize("rule", builtin().networks, ids=lambda rule: rule.rule)
 def test_a_network_rule_takes_its_own_sample(rule: NetworkRule) -> None:
-    assert classify(click(address=rule.sample), ()) == (rule.nature, rule.rule)
-    assert classify(click(address=f"::ffff:{rule.sample}"), ()) == (rule.nature, rule.rule)
+    assert classify(click(60, address=rule.sample), ()) == (rule.nature, rule.rule)
+    mapped = click(60, address=f"::ffff:{rule.sample}")
+    assert classify(mapped, ()) == (rule.nature, rule.rule)
+    later = classify(click(3600, address=rule.sample), ()).kind
+    assert later == ("human" if rule.within is not None else rule.nature)
+    loads = classify(opened(60, address=rule.sample), ()).kind
+    assert loads == (rule.nature if "open" in rule.kinds else "human")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +120,55 @@ def test_the_open_before_a_burst_is_the_scanners() -> None:
     assert classify(opened(3600), burst).kind == "human"
 
 
+def test_four_links_in_minutes_of_a_mail_that_nobody_opened_are_a_scanners() -> None:
+    """From wherever they come: scanners change their addresses."""
+    hits = [click(43 + number * 60, number, address=f"198.51.{number}.7") for number in range(4)]
+    assert verdicts(hits) == {Verdict("scanner", "links-unopened")}
+    assert verdicts(hits[:3]) == {Verdict("human", "none")}
+    before = opened(40, address="203.0.113.1")
+    assert verdicts(hits, before) == {Verdict("human", "none")}
+    assert verdicts(hits, opened(400)) == {Verdict("scanner", "links-unopened")}
+    slow = [click(43 + number * 150, number) for number in range(4)]
+    assert verdicts(slow) == {Verdict("human", "none")}
+
+
+def test_one_link_after_the_next_is_a_walk() -> None:
+    before = opened(20)
+    hits = [click(60 + number * 30, number) for number in range(3, 9)]
+    assert verdicts(hits, before) == {Verdict("scanner", "walk")}
+    assert classify(before, hits) == ("human", "none")  # long before: may be a person's
+    assert classify(opened(140), hits) == ("scanner", "burst-open")
+    again = [hits[0], click(151, 3), *hits[1:]]
+    assert verdicts(again, before) == {Verdict("scanner", "walk")}
+    for people in (
+        hits[:5],
+        [*hits[:3], *hits[4:]],  # a link left out, as the picture beside its headline is
+        [click(60 + number * 70, number) for number in range(6)],
+        [click(60 + number * 30, 9 - number) for number in range(6)],
+    ):
+        assert verdicts(people, before) == {Verdict("human", "none")}
+
+
+def test_a_second_visitor_on_the_same_link_is_nobody() -> None:
+    """One of the two is a person; counted are they once."""
+    first = click(3600, 1)
+    other = click(3612, 1, agent=BROWSER.replace("120", "142"), address="203.0.113.5")
+    assert classify(first, [other]) == ("human", "none")
+    assert classify(other, [first]) == ("unknown", "second-look")
+    assert classify(click(3612, 2, agent="x", address="203.0.113.5"), [first]).kind == "human"
+    assert classify(click(3620, 1, agent="x", address="203.0.113.5"), [first]).kind == "human"
+    assert classify(click(3612, 1, address="203.0.113.5"), [first]).kind == "human"  # moved on
+    # A link that a known scanner checks at the moment of the click: the person comes second.
+    known = click(3611, 1, agent="x", address="40.107.218.12")
+    assert classify(other, [known]) == ("human", "none")
+
+
+def verdicts(hits: list[Hit], *company: Hit) -> set[Verdict]:
+    """Judge each of these in the company of the others and of `company`."""
+    everything = [*hits, *company]
+    return {classify(hit, [each for each in everything if each is not hit]) for hit in hits}
+
+
 def test_nobody_clicks_the_moment_a_mail_is_sent() -> None:
     assert classify(click(1), ()) == ("scanner", "too-soon")
     assert classify(click(30), ()).kind == "human"
@@ -179,8 +224,10 @@ def test_networks(address: str, shared: str) -> None:
 
 BEHAVIOUR = (
     "[behaviour]\nburst_links=3\nburst_seconds=2\nburst_open_seconds=1\ntoo_soon_click_seconds=1\n"
-    "too_soon_open_seconds=1\nhead_seconds=1\nrevisit_seconds=1\n"
+    "too_soon_open_seconds=1\nhead_seconds=1\nrevisit_seconds=1\nunopened_links=4\n"
+    "unopened_seconds=9\nwalk_links=6\nwalk_seconds=1\nsecond_look_seconds=1\n"
 )
+NETWORK = '[[network]]\nrule="n"\nnature="scanner"\nranges=["192.0.2.0/24"]\nsample="192.0.2.1"\n'
 AGENT = '[[agent]]\nrule="r"\nnature="scanner"\nhow="is"\ntext="x"\nsample="x"\n'
 
 
@@ -197,7 +244,9 @@ def test_operators_may_bring_their_own_rules() -> None:
         AGENT.replace("scanner", "robot") + BEHAVIOUR,
         AGENT.replace('"is"', '"like"') + BEHAVIOUR,
         AGENT.replace('text="x"\n', "") + BEHAVIOUR,
-        '[[network]]\nrule="n"\nnature="scanner"\nranges=["x"]\nsample="x"\n' + BEHAVIOUR,
+        NETWORK.replace("192.0.2.0/24", "x") + BEHAVIOUR,
+        NETWORK + 'kinds=["reply"]\n' + BEHAVIOUR,
+        NETWORK + 'within_seconds="soon"\n' + BEHAVIOUR,
     ],
 )
 def test_bad_rules_are_refused(text: str) -> None:
