@@ -21,7 +21,8 @@ from collections.abc import Callable
 from relay.errors import WaypostError
 
 READY = b"ready\n"
-ORPHAN_SECONDS = 15  # less than a new supervisor waits for the ports and locks of an old one
+ORPHAN_SECONDS = 12  # less than a new supervisor waits for the ports and locks of an old one
+_HASTE_SECONDS = 2.0  # after a supervisor's death a new one waits for what its children hold
 
 
 class StoppedEarlyError(WaypostError):
@@ -40,6 +41,7 @@ class Child:
         self._life = life
         self.reload: Callable[[], None] | None = None  # on SIGHUP
         self.stopping = asyncio.Event()
+        self._orphaned = False
 
     def watch(self) -> None:
         """Begin; needs a running loop."""
@@ -65,6 +67,10 @@ class Child:
             with contextlib.suppress(OSError):
                 self._life.send(READY)
 
+    def patience(self, seconds: float) -> float:
+        """Say how long to wait for others while stopping, where it would be `seconds` usually."""
+        return min(seconds, _HASTE_SECONDS) if self._orphaned else seconds
+
     def _asked_to_stop(self) -> None:
         if self.stopping.is_set():
             logging.getLogger(__name__).warning("second signal: stopping at once")
@@ -85,6 +91,7 @@ class Child:
         with contextlib.suppress(OSError):
             while life.recv(64):
                 pass
+        self._orphaned = True
         # An orphan that hangs would keep ports and spools from the next start: the kernel ends it,
         # whatever its loop is doing. What was acknowledged is on disk.
         signal.alarm(ORPHAN_SECONDS)

@@ -7,20 +7,17 @@ control tells the client 250 before the commit; the same sweep must then find ma
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.harness.crash_run import IN_FLIGHT
 from tests.harness.crash_stage import UNTRACKED, CrashStage, Verdict
+from tests.harness.injected import injected
 from tests.harness.mails import Mix, mails
-from tests.harness.processes import alive
-from tests.harness.programs import need_program
 
 pytestmark = pytest.mark.timeout(300)
 MIX = Mix(sending_domain=UNTRACKED)
@@ -34,45 +31,11 @@ LONG = [
 ]
 
 
-@contextlib.asynccontextmanager
-async def killed_at(stage: CrashStage, call: str, number: int) -> AsyncIterator[None]:
-    """Kill the worker at its nth call from now on, if it comes to that within the block."""
-    strace = need_program("strace")
-    pid = await worker(stage)
-    tracer = await asyncio.create_subprocess_exec(
-        *(strace, "-f", "-o", "/dev/null", "-e", f"trace={call}"),
-        *("-e", f"inject={call}:signal=KILL:when={number}", "-p", str(pid)),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert tracer.stderr is not None
-    async with asyncio.timeout(20):
-        assert b"attached" in await tracer.stderr.readline()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            tracer.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
-            await tracer.communicate()
-
-
-async def worker(stage: CrashStage, other_than: int = 0) -> int:
-    """Wait for a living worker (a new one) and give its id."""
-    found: list[int] = []
-
-    async def there() -> bool:
-        found[:] = [pid for name, pid in stage.relay.pids().items() if name == "worker-0"]
-        return bool(found) and alive(found[0]) and found[0] != other_than
-
-    await stage.relay.until(there, "a worker", 30)
-    return found[0]
-
-
 async def sweep(stage: CrashStage, points: Iterable[tuple[str, int]], seconds: float) -> Verdict:
     """Submit ten messages under each kill; judge at the end."""
     points = list(points)
     for index, (call, number) in enumerate(points):
-        async with killed_at(stage, call, number):
+        async with injected(await stage.worker(), call, f"signal=KILL:when={number}"):
             await stage.drive(mails(f"s{index}x", 10, seed=index, mix=MIX), connections=2)
     return await stage.verdict(duplicates=IN_FLIGHT * len(points), seconds=seconds)
 
@@ -101,7 +64,7 @@ async def strike_at_start(stage: CrashStage, kills: int) -> None:
     """Kill the worker as soon as it lives, again and again."""
     last = 0
     for _ in range(kills):
-        pid = await worker(stage, other_than=last)
+        pid = await stage.worker(other_than=last)
         os.kill(pid, signal.SIGKILL)
         last = pid
 

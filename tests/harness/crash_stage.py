@@ -151,10 +151,26 @@ class CrashStage:
             driver = Driver(door, ledger, patience=patience, progress=progress)
             return await driver.run(sent, connections)
 
+    async def worker(self, name: str = "worker-0", other_than: int = 0) -> int:
+        """Wait for a living worker (a new one) and give its id."""
+        found: list[int] = []
+
+        async def there() -> bool:
+            pid = self.relay.pids().get(name, other_than)
+            found[:] = [pid] if pid != other_than else []
+            return bool(found)
+
+        await self.relay.until(there, f"a living {name}", 30)
+        return found[0]
+
     @property
     def tried(self) -> Tried:
         """Give what the ledger says so far."""
         return read_ledger(self.directory / "ledger")
+
+    async def ready(self, seconds: float = 30.0) -> None:
+        """Wait until the relay says that it can do its work."""
+        await self.relay.until(self.relay.is_ready, "the relay to be ready again", seconds)
 
     async def arrived(self, seconds: float = 60.0) -> None:
         """Wait until all that was acknowledged and not refused has arrived."""

@@ -21,6 +21,7 @@ class Cost:
     cpu: float = 0.0
     peak: int = 0
     resident: int = 0
+    mapped: int = 0  # of the address space
     descriptors: int = 0
 
     def __add__(self, other: Cost) -> Cost:
@@ -29,6 +30,7 @@ class Cost:
             cpu=self.cpu + other.cpu,
             peak=self.peak + other.peak,
             resident=self.resident + other.resident,
+            mapped=self.mapped + other.mapped,
             descriptors=self.descriptors + other.descriptors,
         )
 
@@ -48,6 +50,7 @@ def cost(pid: int) -> Cost:
         cpu=sum(int(x) for x in stat[11:15]) / _TICKS,
         peak=_kilobytes(fields.get("VmHWM")),
         resident=_kilobytes(fields.get("VmRSS")),
+        mapped=_kilobytes(fields.get("VmSize")),
         descriptors=descriptors,
     )
 

@@ -4,11 +4,13 @@ Python runs this file at its start when its folder is on PYTHONPATH. WAYPOST_BRE
 
 ack-early       the client is told 250 before the commit
 forget-claimed  a start drops what was claimed when the process died, instead of trying it again
+swallow-sync    a sync that fails is taken for one that did not
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -48,7 +50,21 @@ def _forget_claimed() -> None:
     recovery._give_back = give_back  # type: ignore[assignment]  # that is the break
 
 
-_BREAKS = {"ack-early": _ack_early, "forget-claimed": _forget_claimed}
+def _swallow_sync() -> None:
+    honest = os.fdatasync
+
+    def fdatasync(fd: int) -> None:
+        with contextlib.suppress(OSError):
+            honest(fd)
+
+    os.fdatasync = fdatasync  # type: ignore[assignment]  # that is the break
+
+
+_BREAKS = {
+    "ack-early": _ack_early,
+    "forget-claimed": _forget_claimed,
+    "swallow-sync": _swallow_sync,
+}
 
 if (wanted := os.environ.get("WAYPOST_BREAK")) in _BREAKS:
     _BREAKS[wanted]()
