@@ -113,6 +113,7 @@ async def serve_worker(
             adopted,
         )
         async with running(
+            spool.watch,
             recorder.follow,
             uplink.run,
             outlet.dispatcher.run,

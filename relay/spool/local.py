@@ -107,6 +107,7 @@ class LocalSpool:
         self.pause = desk.pause
         self._pending_octets = 0
         self._recent = RecentBatches(writer.index.seq, _RECENT_BYTES)
+        self._failed = asyncio.Event()
 
     # -- life ------------------------------------------------------------------------------
 
@@ -145,6 +146,11 @@ class LocalSpool:
         """Give the error after which the spool takes and gives nothing any more."""
         return self._writer.failure
 
+    async def watch(self) -> None:
+        """Wait until the spool has failed; then raises StorageError: the process has to go."""
+        await self._failed.wait()
+        raise StorageError(f"the spool {self.path} has failed: {self._writer.failure}")
+
     @property
     def damaged(self) -> int:
         """Count messages whose stored bytes proved damaged since the start."""
@@ -159,6 +165,11 @@ class LocalSpool:
     def outbox_bytes(self) -> int:
         """Give the octets of facts that wait for the ledger."""
         return self._index.outbox_bytes
+
+    def slowest_commit(self) -> float:
+        """Give the seconds that the longest group commit took since this was last asked."""
+        slowest, self._writer.slowest_commit = self._writer.slowest_commit, 0.0
+        return slowest
 
     @property
     def last_seq(self) -> int:
@@ -352,3 +363,5 @@ class LocalSpool:
                 future.set_result(result)
             else:
                 future.set_exception(error)
+        if self._writer.failure is not None:
+            self._failed.set()

@@ -14,6 +14,7 @@ import errno
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from relay.clock import Clock
@@ -68,6 +69,7 @@ class Writer(threading.Thread):
         self.clock = clock
         self.space = space
         self.failure: BaseException | None = None
+        self.slowest_commit = 0.0  # seconds; whoever reads it sets it back
         self._idle = idle
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,6 +125,7 @@ class Writer(threading.Thread):
             return self._idle(self)
         except (StorageError, OSError) as error:
             self._turn(error)
+            self._report(Committed())
             return False
 
     def _handle(self, work: Work, committed: Committed) -> None:
@@ -161,6 +164,7 @@ class Writer(threading.Thread):
 
     def _commit(self, work: Work, committed: Committed) -> None:
         """Write one transaction; a job that raises is left out and the rest written again."""
+        began = time.perf_counter()
         while True:
             group = Group(self.database, self.segments, self.index, self.clock())
             answers: list[Answer] = []
@@ -179,6 +183,7 @@ class Writer(threading.Thread):
             self._undo()
             index, error_of_job = broken
             committed.answers.append((work.writing.pop(index).future, None, error_of_job))
+        self.slowest_commit = max(self.slowest_commit, time.perf_counter() - began)
         group.apply()
         self.segments.keep()
         for number in group.dead_segments:

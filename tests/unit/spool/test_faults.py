@@ -101,6 +101,8 @@ async def test_a_broken_disk_fails_the_spool_for_good(tmp_path: Path, call: str,
         del files.fault[call]
         assert spool.refuses() == "failed"
         assert spool.failure is not None
+        with pytest.raises(StorageError, match="has failed"):  # the process hears of it at once
+            await spool.watch()
         with pytest.raises(StorageError, match="failed"):  # it is not tried again
             await put(spool, "a.test")
         with pytest.raises(StorageError, match="failed"):
