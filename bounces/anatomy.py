@@ -12,6 +12,7 @@ cut, re-wrapped or stored with bare LF, so reading them has its own lenient laye
 from __future__ import annotations
 
 import binascii
+import html
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -42,17 +43,10 @@ _TAG = re.compile(
 )
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _UNSHOWN: Final = (("<!--", "-->"), ("<style", "</style>"), ("<script", "</script>"))
+_WESTERN: Final = ("cp1252", "latin-1", "iso8859-15")
 _BREAKING = re.compile(
     r"<(?:/?p|br|/?div|/?tr|/?h[1-6]|/?li|/?pre|/?table|hr|/td)\b", re.IGNORECASE
 )
-_ENTITIES: Final = {
-    "&lt;": "<",
-    "&gt;": ">",
-    "&nbsp;": " ",
-    "&quot;": '"',
-    "&#39;": "'",
-    "&amp;": "&",
-}
 
 
 class Fields:
@@ -243,7 +237,8 @@ def decode(raw: bytes, charset: str) -> str:
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
     name = "iso2022_jp" if b"\x1b$" in raw else _codec(charset)  # Japanese, declared or not
-    for codec in (name, "utf-8"):
+    # every byte is a letter of Latin-1, so what is UTF-8 all the same was declared wrongly
+    for codec in ("utf-8", name) if name in _WESTERN else (name, "utf-8"):
         try:
             return raw.decode(codec)
         except ValueError:
@@ -278,10 +273,9 @@ def untag(markup: str) -> str:
     for opening, closing in _UNSHOWN:
         markup = _without(markup, opening, closing)
     text = _BREAKING.sub(lambda m: "\n" + m[0], markup.replace("\n", " "))
-    text = _TAG.sub(" ", text)
-    for entity, char in _ENTITIES.items():
-        text = text.replace(entity, char)
-    return "\n".join(line.strip() for line in text.split("\n"))
+    text = html.unescape(_TAG.sub(" ", text))
+    # an indent of hard spaces was meant: an indented header line is no beginning of a copy
+    return "\n".join(line.strip(" \t") for line in text.split("\n")).replace("\xa0", " ")
 
 
 def _without(markup: str, opening: str, closing: str) -> str:

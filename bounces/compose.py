@@ -21,6 +21,7 @@ _UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-)")
 _QUOTED = re.compile(
     r"(?:[:;'\"\u2018(]|<<<|>>>|\bOut:)\s{1,6}(?=[45]\d\d[ -])|[:;'\"(](?=[45]\d\d[ -])"
 )
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _PROVIDERS: Final = (
     ("google", ("google.com", "gmail", "googlemail", "gsmtp")),
@@ -70,9 +71,19 @@ def _agreed(code: int, status: str) -> int:
 
 
 def _replies(text: str) -> Sequence[str]:
-    """Give the SMTP reply a text quotes, if any, then the text: what stands around misleads."""
+    """Give the SMTP reply a text quotes, if any, then the text: what stands around misleads.
+
+    Of each the first paragraph comes first, for the same reason.
+    """
     found = _QUOTED.search(text)
-    return (text[found.end() :], text) if found else (text,)
+    pieces = (text[found.end() :], text) if found else (text,)
+    out: list[str] = []
+    for piece in pieces:
+        paragraph = _PARAGRAPH.search(piece, 20)
+        if paragraph and len(piece) <= MAX_SPECIFIC:
+            out.append(piece[: paragraph.start()])
+        out.append(piece)
+    return out
 
 
 def weigh(texts: Iterable[str], status: str, provider: str) -> tuple[Judgement, int, str]:

@@ -10,12 +10,14 @@ Leaves to others: whose delivery it is (`bounces.linking`) and what follows from
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from bounces import addresses
 from bounces.anatomy import Mail, Part, take_apart, untag, unword
 from bounces.compose import failure
 from bounces.feedback import is_complaint, read_feedback
+from bounces.footers import without_footers
 from bounces.origin import answering, challenger, reporter
 from bounces.prose import Said, lines_with, vaguer
 from bounces.recipients import last_resort, of_group, recipients_of
@@ -67,6 +69,7 @@ def _read(mail: Mail, depth: int) -> Report:
             truncated=mail.truncated,
         )
     notice, copy = cut(_notice_text(mail))
+    notice = without_footers(notice)
     if challenger(mail.fields):
         return _not_a_bounce(mail, notice)
     status_part = mail.first(*STATUS_TYPES)
@@ -149,15 +152,24 @@ def _closed_mailbox(notice: str, sender: str) -> Record | None:
 
 
 def _notice_text(mail: Mail) -> str:
-    """Give the text written for people: the plain parts before the copy, else the HTML ones."""
+    """Give the text written for people: the plain parts before the copy, else the HTML ones.
+
+    Where the copy comes first, the text stands behind it.
+    """
+    copies = [n for n, part in enumerate(mail.parts) if part.media_type in COPY_TYPES]
+    if not copies:
+        return _text_of(mail.parts)
+    before = _text_of(mail.parts[: copies[0]])
+    return before if before.strip() else _text_of(mail.parts[copies[0] + 1 :])
+
+
+def _text_of(parts: Sequence[Part]) -> str:
     plain: list[str] = []
     markup: list[str] = []
-    for part in mail.parts:
-        if part.media_type in COPY_TYPES:
-            break
+    for part in parts:
         if part.media_type == "text/html":
             markup.append(untag(part.text[:MAX_NOTICE]))
-        elif part.media_type.startswith("text/") or "/" not in part.media_type:
+        elif part.media_type not in COPY_TYPES and part.media_type.startswith("text/"):
             plain.append(part.text[:MAX_NOTICE])
     chosen = plain if any(p.strip() for p in plain) else markup
     return "\n".join(chosen)[:MAX_NOTICE]
