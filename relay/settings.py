@@ -35,6 +35,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     suspended: bool = False
     any_sender: bool = False  # may use From domains that are not registered for it
     messages_per_hour: int = 0  # 0: no limit
+    failure_notices: str = "inherit"  # on, off, or inherit: as the node's settings say
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +84,8 @@ class SendingDomain(msgspec.Struct, frozen=True, kw_only=True):
     tracking_ok: bool = True  # False: its host failed its check, mail goes out untracked
     return_path: str = ""  # domain of the return path; "" takes the node's default
     privacy: str = "full"  # full, noaddress, aggregate
+    pool: str = ""  # of source addresses; "" takes what the node's settings say
+    failure_notices: str = "inherit"  # on, off, or inherit: as its account's
     dkim: tuple[DkimKey, ...] = ()
 
 
@@ -148,6 +151,18 @@ def effective(account: Account, domain: SendingDomain | None, what: str) -> tupl
             return own, "sending domain"
     inherited: Switch = getattr(account, what)
     return inherited, "account"
+
+
+def tells_failures(settings: Settings, account: int, domain: str, *, usual: bool) -> bool:
+    """Tell whether a sender that asked for nothing gets failure notices: the sending domain's word,
+    else the account's, else what is `usual` on this node.
+    """
+    known = settings.domains.get(domain)
+    owner = settings.accounts.get(account)
+    for said in (known, owner):
+        if said is not None and said.failure_notices != "inherit":
+            return said.failure_notices == "on"
+    return usual
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

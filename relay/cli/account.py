@@ -8,7 +8,7 @@ from relay.cli.door import open_door
 from relay.cli.output import add_json, record, table
 from relay.cli.registry import Commands
 
-_COLUMNS = "id name opens clicks suspended any_sender messages_per_hour"
+_COLUMNS = "id name opens clicks suspended any_sender messages_per_hour failure_notices"
 
 
 def add(commands: Commands) -> None:
@@ -39,6 +39,11 @@ def add(commands: Commands) -> None:
     one.add_argument("--name")
     one.add_argument("--any-sender", choices=("yes", "no"))
     one.add_argument("--messages-per-hour", type=int)
+    one.add_argument(
+        "--failure-notices",
+        choices=("inherit", "on", "off"),
+        help="to senders that asked for nothing; inherit: as the node's settings say",
+    )
     add_json(one)
     one.set_defaults(run=_change)
 
@@ -74,6 +79,7 @@ def _change(options: argparse.Namespace) -> None:
         "name": options.name,
         "any_sender": None if options.any_sender is None else options.any_sender == "yes",
         "messages_per_hour": options.messages_per_hour,
+        "failure_notices": options.failure_notices,
     }
     with open_door(options) as door:
         path = f"/accounts/{door.account(options.account)}"

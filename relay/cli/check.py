@@ -105,7 +105,7 @@ def _wanted(options: argparse.Namespace, config: Config) -> Wanted:
         tracking_url=entry["tracking_url"] or config.tracking.base_url,
         keys=[(one["name"], one["value"]) for one in records if one["purpose"] == "dkim"],
         records=lines,
-        sources=tuple(delivery.source_addresses),
+        sources=config.sending_addresses,
         direct=delivery.mode == "mx",
         unsubscribe=entry["unsubscribe"],
         port=delivery.mx_port,

@@ -54,6 +54,12 @@ def add(commands: Commands) -> None:
     one.add_argument("--tracking-url", help="such as https://t.shop.example; empty: the node's")
     one.add_argument("--return-path", help="domain of return paths; empty: the node's")
     one.add_argument("--privacy", choices=("full", "noaddress", "aggregate"))
+    one.add_argument("--pool", help="of source addresses to send from; empty: as the node says")
+    one.add_argument(
+        "--failure-notices",
+        choices=("inherit", "on", "off"),
+        help="to senders that asked for nothing; inherit: as the account says",
+    )
     add_json(one)
     one.set_defaults(run=_change)
 
@@ -137,6 +143,8 @@ def _change(options: argparse.Namespace) -> None:
         "tracking_url": options.tracking_url,
         "return_path": options.return_path,
         "privacy": options.privacy,
+        "pool": options.pool,
+        "failure_notices": options.failure_notices,
     }
     with open_door(options) as door:
         record(options, door.ask("PATCH", f"/domains/{part(options.domain)}", asked))

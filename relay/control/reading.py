@@ -52,6 +52,7 @@ def _accounts(connection: Connection) -> dict[int, Account]:
             suspended=row.suspended,
             any_sender=row.any_sender,
             messages_per_hour=row.messages_per_hour,
+            failure_notices=row.failure_notices,
         )
         for row in rows
     }
@@ -103,6 +104,8 @@ def _domains(connection: Connection) -> dict[str, SendingDomain]:
             tracking_ok=row.tracking_ok,
             return_path=row.return_path,
             privacy=row.privacy,
+            pool=row.pool,
+            failure_notices=row.failure_notices,
             dkim=tuple(keys[row.id]),
         )
         for row in connection.execute(present)

@@ -144,6 +144,7 @@ def node_names(config: Config) -> NodeNames:
         return_path=config.delivery.return_path_domain,
         tracking_url=config.tracking.base_url,
         addresses=config.sending_addresses,
+        pools=frozenset(one.partition("=")[0].strip().lower() for one in config.delivery.pools),
     )
 
 

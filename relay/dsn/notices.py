@@ -2,8 +2,9 @@
 
 Guarantees: a notice is on disk before the delivery that it tells of is settled, so that a crash may
 repeat one and never loses one; there is none for the null sender, so notices never answer notices;
-NOTIFY=NEVER is honoured. Without NOTIFY there is none either, unless the node's settings ask for
-them: an application that reads events does not want campaign bounces as mail.
+NOTIFY=NEVER is honoured. Without NOTIFY there is none either, unless the settings of the sending
+domain, its account or the node ask for them: an application that reads events does not want
+campaign bounces as mail.
 """
 
 from __future__ import annotations
@@ -42,10 +43,14 @@ class Onward(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the node's settings say of notices. Microseconds."""
+    """What the settings say of notices. Microseconds.
+
+    `unasked` tells, for an account and a sending domain, whether failures are told also where the
+    client did not say.
+    """
 
     hostname: str
-    unasked: bool = False  # failures are told also where the client did not say
+    unasked: Callable[[int, str], bool] = lambda _account, _domain: False
     delay: int = 4 * 3600 * 1_000_000
     lifetime: int = 432_000 * 1_000_000
 
@@ -70,8 +75,10 @@ class Notices:
         if settlement.disposition is Disposition.DONE:
             if outcome.verdict is Verdict.DELIVERED:
                 return "relayed" if "SUCCESS" in asked and not outcome.confirms else ""
-            wanted = "FAILURE" in asked if asked else self.policy.unasked
-            return "failed" if wanted else ""
+            if asked:
+                return "failed" if "FAILURE" in asked else ""
+            tells = self.policy.unasked(delivery.account, delivery.sending_domain)
+            return "failed" if tells else ""
         if settlement.disposition is Disposition.RETRY and "DELAY" in asked:
             # Once: at the attempt that was due before the limit and ends, or is put off, beyond it.
             limit = delivery.starts_at + self.policy.delay

@@ -74,6 +74,7 @@ accounts = Table(
     _flag("suspended"),
     _flag("any_sender"),
     _number("messages_per_hour"),
+    _text("failure_notices", 10, "inherit"),
     _number("created_at"),
     sqlite_autoincrement=True,
 )
@@ -128,6 +129,8 @@ domains = Table(
     _flag("tracking_ok", default=True),
     _text("return_path", 253),
     _text("privacy", 20, "full"),
+    _text("pool", 100),
+    _text("failure_notices", 10, "inherit"),
     _number("created_at"),
     _number("removed_at"),
     # A name belongs to one account at a time; a removed domain keeps its row and its id.

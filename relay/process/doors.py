@@ -55,7 +55,7 @@ class Onward:
 
     dispatcher: Dispatcher
     by_domain: bool  # MX delivery groups by recipient domain; a next hop takes everything
-    pools: Mapping[str, str] = field(default_factory=dict)  # of source addresses, by sending domain
+    pool_of: Callable[[str], str] = lambda _domain: ""  # the pool of a sending domain
 
     def room(self, deliveries: int) -> bool:
         """Say whether so many may start claimed."""
@@ -69,7 +69,7 @@ class Onward:
         """Name the recipient domain, and the pool of addresses to send from where there is one."""
         if not self.by_domain:
             return SMARTHOST
-        pool = message.pool or self.pools.get(message.sending_domain, "")
+        pool = message.pool or self.pool_of(message.sending_domain)
         return f"{recipient_domain}{POOL_MARK}{pool}" if pool else recipient_domain
 
 
@@ -245,11 +245,22 @@ class Doors:
             onward=Onward(
                 self.dispatcher,
                 by_domain=config.delivery.mode == "mx",
-                pools=pool_domains(config),
+                pool_of=self._pool_of(),
             ),
             clock=now,
             allowance=Allowance(self.tally),
         )
+
+    def _pool_of(self) -> Callable[[str], str]:
+        """Give what names the pool of a sending domain: its own, else the one in the file."""
+        named, known = pool_domains(self.config), pools(self.config)
+
+        def pool_of(name: str) -> str:
+            domain = self.settings.current.domains.get(name)
+            own = domain.pool if domain is not None else ""
+            return own if own and own in known else named.get(name, "")
+
+        return pool_of
 
     def _tracking_hosts(self) -> frozenset[str]:
         own = {urlsplit(self.config.tracking.base_url).hostname or ""}

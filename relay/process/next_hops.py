@@ -15,10 +15,12 @@ from relay.config import Config
 from relay.delivery.deadlines import TIMEOUTS
 from relay.delivery.hello import Login
 from relay.delivery.mx.lookup import MxHosts
+from relay.delivery.mx.own import own_addresses
 from relay.delivery.mx.owners import Owners
 from relay.delivery.mx.policy import TlsPolicies
 from relay.delivery.mx.resolver import Resolver, ResolverSettings
 from relay.delivery.mx.sts import HttpsFetch, StsPolicies
+from relay.delivery.mx.sts_file import StsFile
 from relay.delivery.providers import TABLE, Providers, load_providers
 from relay.delivery.route import Hosts, Route, Smarthost, Smarthosts, TlsLevel
 from relay.delivery.session import Opener
@@ -205,15 +207,18 @@ def _mx_hosts(config: Config, providers: Providers) -> MxHosts:
             port=delivery.mta_sts_port,
             allow_private=delivery.allow_private_hosts,
         )
-        sts = StsPolicies(resolver, fetch)
-    own = {address for some in pools(config).values() for address in some}
+        kept = StsFile(config.data_dir / "mta-sts.jsonl") if config.data_dir.is_dir() else None
+        sts = StsPolicies(resolver, fetch, keeper=kept)
+    sources = [address for some in pools(config).values() for address in some]
+    submission = config.submission
+    doors = (config.inbound.listen, submission.plain_listen, submission.listen)
     return MxHosts(
         resolver=resolver,
         policies=TlsPolicies(
             resolver=resolver, sts=sts, dane=delivery.dnssec_resolver, port=delivery.mx_port
         ),
         own_names=frozenset({config.node.hostname.lower()}),
-        own_addresses=frozenset(own),
+        own_addresses=own_addresses(sources, doors, delivery.mx_port),
         allow_private=delivery.allow_private_hosts,
         port=delivery.mx_port,
         provider_of=providers.name_of_host,

@@ -31,6 +31,7 @@ from relay.message import Delivery, Message, Settlement
 from relay.process.next_hops import POOL_MARK, SMARTHOST, next_hops, opener
 from relay.recorder import Recorder
 from relay.sealing import unseal_dkim
+from relay.settings import tells_failures
 from relay.spool.local import LocalSpool
 from relay.suppressions import RecipientHash, Suppressions
 from tracking.tokens import campaign_hash
@@ -65,6 +66,7 @@ class Sending:
         self.config = config
         self.outlets: list[Outlet] = []
         self._writer: Notices | None = None
+        self._settings = settings
         self._suppressions = suppressions
         self._hash = recipient_hash
         self._recorder = recorder
@@ -137,7 +139,7 @@ class Sending:
             self._writer = Notices(
                 policy=Policy(
                     hostname=self.config.node.hostname,
-                    unasked=delivery.failure_notices,
+                    unasked=self._tells_failures,
                     delay=int(delivery.delay_notice_seconds * SECOND),
                     lifetime=int(delivery.lifetime_seconds * SECOND),
                 ),
@@ -147,6 +149,10 @@ class Sending:
                 clock=now,
             )
         return self._writer
+
+    def _tells_failures(self, account: int, domain: str) -> bool:
+        usual = self.config.delivery.failure_notices
+        return tells_failures(self._settings.current, account, domain, usual=usual)
 
     def counters(self) -> Counter[str]:
         """Give TLS sessions and failures as `tls_POLICY_RESULT` (words of RFC 8460)."""

@@ -7,7 +7,7 @@ Tracking switches are shown here and changed by `tracking.py` alone, with its co
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
@@ -34,6 +34,7 @@ class AccountEntry(Entry, frozen=True):
     suspended: bool
     any_sender: bool  # may use From domains that are not registered for it
     messages_per_hour: int  # 0: no limit
+    failure_notices: str  # to senders that asked for nothing; inherit: as the node's settings say
     created_at: datetime
 
 
@@ -52,6 +53,7 @@ class AccountChange(Body, frozen=True):
     suspended: bool | None = None
     any_sender: bool | None = None
     messages_per_hour: Count | None = None
+    failure_notices: Literal["inherit", "on", "off"] | None = None
 
 
 class AccountQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,5 +169,6 @@ def _entry(row: Row[Any]) -> AccountEntry:
         suspended=row.suspended,
         any_sender=row.any_sender,
         messages_per_hour=row.messages_per_hour,
+        failure_notices=row.failure_notices,
         created_at=shown(row.created_at),
     )

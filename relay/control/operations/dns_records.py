@@ -20,6 +20,7 @@ class NodeNames(msgspec.Struct, frozen=True, kw_only=True):
     return_path: str  # default domain of return paths, whose MX is our inbound listener
     tracking_url: str  # default, such as "https://t.shop.test"
     addresses: tuple[str, ...] = ()  # that mail leaves from; empty where the next hop sends it
+    pools: frozenset[str] = frozenset()  # of these addresses, by name
 
 
 class DnsRecord(Entry, frozen=True):

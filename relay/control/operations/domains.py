@@ -61,6 +61,8 @@ class DomainEntry(Entry, frozen=True):
     tracking_ok: bool
     return_path: str
     privacy: str
+    pool: str
+    failure_notices: str
     dkim: tuple[DkimKeyEntry, ...]
     created_at: datetime
 
@@ -80,6 +82,8 @@ class DomainChange(Body, frozen=True):
     tracking_url: Url | None = None  # "" takes the node's default
     return_path: Annotated[str, msgspec.Meta(max_length=180)] | None = None
     privacy: Literal["full", "noaddress", "aggregate"] | None = None
+    pool: Annotated[str, msgspec.Meta(max_length=100)] | None = None  # "" takes the node's choice
+    failure_notices: Literal["inherit", "on", "off"] | None = None
 
 
 class DomainQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,6 +156,11 @@ class Domains:
     @route("PATCH", "/domains/{domain}", scope=Scope.WRITE)
     async def change(self, caller: Caller, domain: str, body: DomainChange) -> DomainEntry:
         """Change settings of a domain; its tracking switches are changed at `/tracking`."""
+        if body.pool and body.pool not in self._node.pools:
+            known = ", ".join(sorted(self._node.pools)) or "none; delivery.pools names them"
+            raise InvalidError(
+                f"there is no pool {body.pool!r} here (there is {known})", field="pool"
+            )
 
         def work(change: Change) -> DomainEntry:
             before = domain_entry(change.connection, caller, domain)
@@ -348,6 +357,8 @@ def _entry(row: Row[Any], keys: tuple[DkimKeyEntry, ...]) -> DomainEntry:
         tracking_ok=row.tracking_ok,
         return_path=row.return_path,
         privacy=row.privacy,
+        pool=row.pool,
+        failure_notices=row.failure_notices,
         dkim=keys,
         created_at=shown(row.created_at),
     )

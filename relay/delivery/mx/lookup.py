@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class MxHosts:
     resolver: Resolver
     policies: Policies = field(default_factory=NoPolicies)
     own_names: frozenset[str] = frozenset()
-    own_addresses: frozenset[str] = frozenset()
+    own_addresses: Container[str] = frozenset()
     allow_private: bool = False
     families: tuple[str, ...] = ("A", "AAAA")  # IPv4 first: its reputation is what receivers know
     port: int = 25
@@ -94,7 +94,7 @@ class MxHosts:
             if trouble:
                 troubles.append(("4.4.3", trouble))
                 continue
-            if self.own_addresses.intersection(addresses):
+            if any(address in self.own_addresses for address in addresses):
                 own_preference = exchange.preference
                 continue
             usable = [address for address in addresses if self.allow_private or is_public(address)]

@@ -3,8 +3,8 @@ remembered.
 
 Guarantees: no redirect is followed, at most 64 KiB are read, the certificate must be valid for
 mta-sts.<domain>, private addresses are not connected to. While a remembered policy lives, a failed
-look-up or fetch changes nothing (section 3.3). The TXT record only says whether there is something
-new. Bounded; not kept over a restart.
+look-up or fetch changes nothing (section 3.3), also after a restart where they are kept in a file
+(`sts_file.py`). The TXT record only says whether there is something new. Bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
@@ -94,10 +94,28 @@ class Fetch(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPolicy:
+    """A fetched policy, the id of the record that announced it, and how many seconds it is to be
+    believed yet.
+    """
+
+    domain: str
     policy: StsPolicy
     policy_id: str
+    seconds: float
+
+
+class Keeper(Protocol):
+    """Keeps policies over a restart."""
+
+    def load(self) -> Iterable[KnownPolicy]:
+        """Give what was kept and is still to be believed."""
+        ...
+
+    async def keep(self, known: KnownPolicy) -> None:
+        """Keep one; what cannot be kept is only forgotten."""
+        ...
 
 
 class StsPolicies:
@@ -110,13 +128,17 @@ class StsPolicies:
         *,
         entries: int = 10_000,
         clock: Callable[[], float] = monotonic,
+        keeper: Keeper | None = None,
     ) -> None:
-        """Look for records with `resolver`, get policies with `fetch`."""
+        """Look for records with `resolver`, get policies with `fetch`, begin with what was kept."""
         self._resolver = resolver
         self._fetch = fetch
-        self._known: Cache[str, _Known] = Cache(entries, clock=clock)
+        self._keeper = keeper
+        self._known: Cache[str, KnownPolicy] = Cache(entries, clock=clock)
         self._looked: Cache[str, bool] = Cache(entries, clock=clock)
         self._locks: dict[str, asyncio.Lock] = {}
+        for known in keeper.load() if keeper is not None else ():
+            self._known.put(known.domain, known, known.seconds)
 
     async def policy(self, domain: str) -> StsPolicy | None:
         """Give the policy in force, None where there is none."""
@@ -142,7 +164,11 @@ class StsPolicies:
             policy = read_policy(await self._fetch(domain))
         except StsError:
             return  # what is known stays in force
-        self._known.put(domain, _Known(policy, policy_id), float(policy.max_age))
+        seconds = float(policy.max_age)
+        fresh = KnownPolicy(domain=domain, policy=policy, policy_id=policy_id, seconds=seconds)
+        self._known.put(domain, fresh, seconds)
+        if self._keeper is not None:
+            await self._keeper.keep(fresh)
 
     async def _policy_id(self, domain: str) -> str:
         """Give the id of the record, "" where there is none or more than one."""

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trustme
 
-from relay.delivery.mx.sts import HttpsFetch, StsError, StsPolicy, read_policy
+from relay.delivery.mx.sts import (
+    HttpsFetch,
+    KnownPolicy,
+    StsError,
+    StsPolicies,
+    StsPolicy,
+    read_policy,
+)
+from relay.delivery.mx.sts_file import StsFile
 from relay.delivery.outgoing import Problem, Verdict
 from relay.delivery.tls import TlsCounts
 from tests.harness.outbound import MakeTransport
@@ -174,3 +184,39 @@ async def test_a_host_outside_the_policy_gets_nothing(
         got = await deliver(make_transport, ca, w, mx, TlsCounts())
         assert got[:3] == (Verdict.RETRY, Problem.DNS, "4.7.5")
         assert mx.sessions == 0
+
+
+async def test_policies_are_kept_over_a_restart_for_their_time(
+    ca: trustme.CA, tmp_path: Path
+) -> None:
+    """Who cuts off DNS and HTTPS after a restart cannot talk us out of TLS."""
+    clock = [1000.0]
+    kept = StsFile(tmp_path / "mta-sts.jsonl", clock=lambda: clock[0])
+    async with world(ca, zone_with()) as w:
+        fetch = HttpsFetch(
+            w.resolver, context=client_context(ca), port=w.https.port, allow_private=True
+        )
+        first = StsPolicies(w.resolver, fetch, keeper=kept)
+        assert await first.policy("inbox.test") is not None
+        w.dns.zone.clear()
+        again = StsPolicies(w.resolver, fetch, keeper=kept)
+        policy = await again.policy("inbox.test")
+        assert policy is not None
+        assert (policy.mode, policy.hosts) == ("enforce", ("mx.inbox.test",))
+        clock[0] += policy.max_age
+        over_age = StsPolicies(w.resolver, fetch, keeper=kept)
+        assert await over_age.policy("inbox.test") is None
+
+
+async def test_a_damaged_file_costs_only_its_damaged_lines_and_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "mta-sts.jsonl"
+    kept = StsFile(path, clock=lambda: 1000.0, most=2)
+    for number in range(5):
+        policy = StsPolicy(mode="testing", max_age=60, hosts=(f"mx{number}.test",))
+        known = KnownPolicy(domain=f"{number}.test", policy=policy, policy_id="1", seconds=60.0)
+        await kept.keep(known)
+    with path.open("ab") as file:
+        file.write(b'{"domain": "torn\n\xff\xfe\n{}\n')
+    assert [known.domain for known in kept.load()] == ["3.test", "4.test"]
+    assert path.read_bytes().count(b"\n") == 2  # written anew
+    assert path.stat().st_mode & 0o777 == 0o600
