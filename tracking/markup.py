@@ -17,16 +17,16 @@ NAME_END = rb"(?=[\t\n\f\r />])"
 _VALUE = rb'"[^"]*+(?:"|\Z)|\'[^\']*+(?:\'|\Z)|[^\t\n\f\r >"\'][^\t\n\f\r >]*+|(?=>)'
 _ATTRIBUTE = (
     rb"(?:=[^\t\n\f\r />=]*+|[^\t\n\f\r />=]++)"
-    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:" + _VALUE + rb"))?+"
+    rb"(?>(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:" + _VALUE + rb"))?)"
 )
-_ATTRIBUTES = rb"(?:[\t\n\f\r /]*+" + _ATTRIBUTE + rb")*+[\t\n\f\r /]*+"
+_ATTRIBUTES = rb"(?>(?:[\t\n\f\r /]*+" + _ATTRIBUTE + rb")*)[\t\n\f\r /]*+"
 ANY = rb"/?[a-zA-Z][^\t\n\f\r />]*+" + _ATTRIBUTES + rb">"
 
 TAG = re.compile(rb"<(/?)([a-zA-Z][^\t\n\f\r />]*+)" + _ATTRIBUTES + rb">")
 ATTRIBUTE = re.compile(
     rb"[\t\n\f\r /]*+(=[^\t\n\f\r />=]*+|[^\t\n\f\r />=]++)"
-    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
-    rb'(?:"([^"]*+)"|\'([^\']*+)\'|([^\t\n\f\r >"\'][^\t\n\f\r >]*+)|(?=>)))?+'
+    rb"(?>(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
+    rb'(?:"([^"]*+)"|\'([^\']*+)\'|([^\t\n\f\r >"\'][^\t\n\f\r >]*+)|(?=>)))?)'
 )
 _COMMENT_END = re.compile(rb"--!?>")
 _CONDITIONAL = re.compile(rb"(?i:<!--[\t\n\f\r ]*+\[if[^\]<>]*+\]>)")
@@ -40,10 +40,10 @@ _SCRIPT = re.compile(rb"<!--|-->|(?i:<(/?)script)" + NAME_END)
 
 # A start tag with its first href, behind the name; the three groups are the value's forms.
 ANCHOR_REST = (
-    rb"(?:[\t\n\f\r /]*+(?![hH][rR][eE][fF][\t\n\f\r />=])" + _ATTRIBUTE + rb")*+"
-    rb"(?:[\t\n\f\r /]*+[hH][rR][eE][fF]"
-    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
-    rb'(?:"([^"]*+)(?:"|\Z)|\'([^\']*+)(?:\'|\Z)|([^\t\n\f\r >"\'][^\t\n\f\r >]*+)|(?=>)))?+)?+'
+    rb"(?>(?:[\t\n\f\r /]*+(?![hH][rR][eE][fF][\t\n\f\r />=])" + _ATTRIBUTE + rb")*)"
+    rb"(?>(?:[\t\n\f\r /]*+[hH][rR][eE][fF]"
+    rb"(?>(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+"
+    rb'(?:"([^"]*+)(?:"|\Z)|\'([^\']*+)(?:\'|\Z)|([^\t\n\f\r >"\'][^\t\n\f\r >]*+)|(?=>)))?))?)'
     + _ATTRIBUTES
     + rb">"
 )
@@ -186,11 +186,11 @@ def exclusion(data: bytes, at: int, stop: int) -> tuple[str, tuple[tuple[int, in
 
 _INNER = re.compile(rb"<(?:[aA](?:[rR][eE][aA])?|[vV]:[a-zA-Z]++)" + NAME_END)
 _SKIP = re.compile(
-    rb"(?:[^<]++|<(?!(?:[aA](?:[rR][eE][aA])?|[vV]:[a-zA-Z]++)"
+    rb"(?>(?:[^<]++|<(?!(?:[aA](?:[rR][eE][aA])?|[vV]:[a-zA-Z]++)"
     + NAME_END
     + rb")(?:"
     + ANY
-    + rb"|(?![a-zA-Z/])|/(?![a-zA-Z])))*+"
+    + rb"|(?![a-zA-Z/])|/(?![a-zA-Z])))*)"
 )
 
 

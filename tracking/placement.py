@@ -26,7 +26,7 @@ from tracking.tree import Tree
 
 MAX_TAGS = 20_000
 _SPACE = b"\t\n\f\r "
-_TEXT = re.compile(rb"[^<]*+(?:<(?![a-zA-Z/!?])[^<]*+)*+")
+_TEXT = re.compile(rb"[^<]*+(?>(?:<(?![a-zA-Z/!?])[^<]*+)*)")
 
 
 class Found(NamedTuple):

@@ -3,10 +3,11 @@
 `compile_plan` reads a message when it is accepted and decides for each part and each link. A
 plan is small, stored with the message, and filled in per recipient by `render.py`.
 
-Guarantees: a plan changes href values of anchors, removes vendors' marks from them, and inserts
-one pixel; everything else of the message stays the same bytes (base64 parts: the same decoded
-bytes). What cannot be done safely is left, with a reason: for the whole message (`skipped`), a
-part, or a link. Time is linear and every count is bounded. No input raises.
+Guarantees: a plan changes href values of anchors, removes vendors' marks from them, and inserts one
+pixel; everything else of the message stays the same bytes (base64 parts: the same decoded bytes). A
+message into which nothing of ours goes stays as it is, marks included. What cannot be done safely
+is left, with a reason: for the whole message (`skipped`), a part, or a link. Time is linear and
+every count is bounded. No input raises.
 Leaves to others: whether tracking is on, when to sign, and who the recipient is.
 
 Reasons for a message: no-html, nothing-to-track, switched-off, signed, report, already-tracked,
@@ -233,12 +234,12 @@ class _Compiler:
             found = shifted(placed.holes, 0, base)
             edit = PartEdit(part.body_start, part.end, placed.width, found, field_start, field_end)
             parts.append(edit)
-        changed = bool(plan_holes) or bool(parts)
         has_pixel = opens and not wants_pixel
-        skipped = "" if changed else (self.reason or ("nothing-to-track" if ready else "no-html"))
-        return Plan(
-            skipped, host, self.links, plan_holes, parts, self.decisions, has_pixel and changed
-        )
+        if self.links or has_pixel:
+            return Plan("", host, self.links, plan_holes, parts, self.decisions, has_pixel)
+        # Marks alone are not taken out: whoever hands the mail in again would find them gone.
+        skipped = self.reason or ("nothing-to-track" if ready else "no-html")
+        return Plan(skipped, host, decisions=self.decisions)
 
     def leave(self, part: Part, reason: str) -> None:
         self.reason = self.reason or reason

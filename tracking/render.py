@@ -31,8 +31,9 @@ def render(
 ) -> list[bytes]:
     """Give the pieces of the message for this delivery; the caller joins them.
 
-    Without a mint, with both switches off, or under a plan that skips, that is the message
-    itself. Raises HostMismatchError if the mint's host is not the plan's.
+    Without a mint, with both switches off, where nothing of ours would go into it, or under
+    a plan that skips, that is the message itself. Raises HostMismatchError if the mint's host is
+    not the plan's.
     """
     if mint is None or plan.skipped or not (opens or clicks):
         return [message]
@@ -44,6 +45,8 @@ def render(
     pixel = b""
     if opens and plan.has_pixel:
         pixel = mint.heads(Kind.OPEN, identity, ((0, b""),))[0]
+    if not (heads or pixel):
+        return [message]
     if not plan.parts:
         return _filled(message, plan.holes, 0, len(message), heads, pixel)
     pieces: list[bytes] = []

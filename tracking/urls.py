@@ -63,8 +63,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"[hH][tT][tT][pP][sS]?://([^/\\?#]+)")
 # Without braces, brackets, "<" or "|", and with "%" only in escapes, nothing is a placeholder.
 _USUAL = re.compile(
-    rb"https?://([a-z0-9](?:[a-z0-9.-]*+(?<![.-]))?)(?::[0-9]{1,4})?+"
-    rb"(?:[/?#](?:[!-$&-;=?-Z\\^-z~]|%[0-9A-Fa-f]{2})*+)?+"
+    rb"https?://([a-z0-9](?:[a-z0-9.-]*+(?<![.-]))?)(?>(?::[0-9]{1,4})?)"
+    rb"(?>(?:[/?#](?>(?:[!-$&-;=?-Z\\^-z~]|%[0-9A-Fa-f]{2})*))?)"
 )
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?::([0-9]{0,5}))?")
 _ASCII_LABEL = re.compile(r"[a-z0-9_-]*")

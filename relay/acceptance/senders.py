@@ -12,8 +12,10 @@ from relay.mail.header import Header, strip_comments
 from relay.settings import Account, SendingDomain, Settings
 
 # One address in angle brackets behind a display name; neither holds another bracket but in quotes.
-_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
-_BRACKETED = re.compile(rb"((?:" + _QUOTED + rb'|[^"<>])*+)<((?:' + _QUOTED + rb'|[^"<>])*+)>')
+_QUOTED = rb'"(?>(?:[^"\\]|\\.)*)"'
+_BRACKETED = re.compile(
+    rb"((?>(?:" + _QUOTED + rb'|[^"<>])*))<((?>(?:' + _QUOTED + rb'|[^"<>])*))>'
+)
 _QUOTED_STRING = re.compile(_QUOTED)
 _SEPARATES = re.compile(rb"[,;:()]")
 _MAX_FROM = 2048

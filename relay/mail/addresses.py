@@ -17,7 +17,7 @@ from typing import Literal, overload
 import msgspec
 
 _ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~%s-]++"
-_QUOTED = rb'"(?:[ !#-\[\]-~%s]|\\[ -~])*+"'
+_QUOTED = rb'"(?>(?:[ !#-\[\]-~%s]|\\[ -~])*)"'
 _LABEL = rb"[A-Za-z0-9%s](?:[A-Za-z0-9%s-]*[A-Za-z0-9%s])?"
 
 
@@ -25,17 +25,17 @@ def _grammar(high: bytes) -> bytes:
     """`local@domain` as a pattern; `high` holds the bytes beyond ASCII that text may contain."""
     atom = _ATOM.replace(b"%s", high)
     label = _LABEL.replace(b"%s", high)
-    local = rb"(?:" + atom + rb"(?:\." + atom + rb")*+|" + _QUOTED.replace(b"%s", high) + rb")"
+    local = rb"(?:" + atom + rb"(?>(?:\." + atom + rb")*)|" + _QUOTED.replace(b"%s", high) + rb")"
     return rb"(" + local + rb")@(" + label + rb"(?:\." + label + rb")*)"
 
 
 _ASCII_ADDRESS = re.compile(_grammar(b""))
 _UTF8_ADDRESS = re.compile(_grammar(rb"\x80-\xff"))
 _ASCII_PATH = re.compile(rb"<" + _grammar(b"") + rb">")
-# Where the path of a MAIL or RCPT argument ends: a ">" outside quotes. The quantifiers are
-# possessive: a failed match must not try every split of a long argument.
-_PATH = re.compile(rb'<(?:[^"<>]++|"(?:[^"\\]|\\.)*+")*+>', re.DOTALL)
-_ROUTE = re.compile(rb"@[A-Za-z0-9.-]++(?:,@[A-Za-z0-9.-]++)*+:")
+# Where the path of a MAIL or RCPT argument ends: a ">" outside quotes. Quantifiers
+# are possessive, groups atomic: a failed match must not try every split of a long argument.
+_PATH = re.compile(rb'<(?>(?:[^"<>]++|"(?>(?:[^"\\]|\\.)*)")*)>', re.DOTALL)
+_ROUTE = re.compile(rb"@[A-Za-z0-9.-]++(?>(?:,@[A-Za-z0-9.-]++)*):")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _LITERAL = re.compile(rb"(?:" + _ATOM.replace(b"%s", b"") + rb"\.?)+@\[([^\[\]]*)\]")
 _OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"

@@ -22,7 +22,7 @@ MAX_COMMENT_DEPTH = 32
 # A field with its continuation lines. The name is anything printable but the colon (RFC 5322
 # 3.6.8); white space before the colon is obsolete syntax (4.5.8) that real mail still contains.
 _FIELD = re.compile(
-    rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r(?!\n)[^\r\n]*+|\r?\n[ \t][^\r\n]*+)*+)(\r?\n|\Z)"
+    rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r(?!\n)[^\r\n]*+|\r?\n[ \t][^\r\n]*+)*))(\r?\n|\Z)"
 )
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _BLANK = re.compile(rb"\r?\n")
@@ -140,7 +140,7 @@ def prepend(message: bytes, lines: list[tuple[bytes, bytes]]) -> bytes:
 
 
 _NAME = re.compile(rb"[!-9;-~]+")
-_VALUE = re.compile(rb"(?:[^\r\n\0]|\r\n[ \t])*+")
+_VALUE = re.compile(rb"(?>(?:[^\r\n\0]|\r\n[ \t])*)")
 
 
 def field_line(name: bytes, value: bytes) -> bytes:
@@ -156,7 +156,7 @@ def field_line(name: bytes, value: bytes) -> bytes:
 
 _SEPARATORS = re.compile(rb"[; \t\r\n]*+")
 _PARAMETER = re.compile(
-    rb'([^\s=;"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"((?:[^"\\]|\\[\s\S])*+)"?|([^;]*+))'
+    rb'([^\s=;"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"((?>(?:[^"\\]|\\[\s\S])*))"?|([^;]*+))'
 )
 _QUOTED_PAIR = re.compile(rb"\\([\s\S])")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -14,7 +14,7 @@ from relay.submission.events import LoginTried
 MECHANISMS = (b"PLAIN", b"LOGIN")
 LOGIN_LIMIT = 255
 # The library's strict mode differs between Python versions; this is RFC 4648 section 3.
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BASE64 = re.compile(rb"(?>(?:[A-Za-z0-9+/]{4})*)(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 Step = bytes | LoginTried

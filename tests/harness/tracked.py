@@ -40,6 +40,12 @@ def html_message(
     return HEAD + extra + fields.encode() + b"\r\n\r\n" + encoded(body, encoding)
 
 
+def multipart(subtype: str, *parts: bytes, extra: str = "") -> bytes:
+    """Give a message of these parts, header and body each; `extra` are more parameters."""
+    text = f'Content-Type: multipart/{subtype}; boundary="b"{extra}\r\n\r\n'.encode()
+    return HEAD + text + b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
+
 def encoded(body: bytes, encoding: str) -> bytes:
     """Encode a body as a mailer would, with CRLF."""
     if encoding == "quoted-printable":
