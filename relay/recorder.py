@@ -103,9 +103,20 @@ class Recorder:
             task.add_done_callback(self._telling.discard)
 
     async def follow(self) -> None:
-        """Keep up with the notices of the node's other processes; runs until cancelled."""
+        """Keep up with the notices of the node's other processes; runs until cancelled.
+
+        Notices that cannot be read now (no descriptor is left) are read at the next turn.
+        """
+        failing = False
         while True:
-            self.catch_up()
+            try:
+                self.catch_up()
+                failing = False
+            except OSError as problem:
+                self.counts["notices_unread"] += 1
+                if not failing:
+                    _log.error("notices cannot be read: %s", problem.strerror)
+                failing = True
             await asyncio.sleep(_FOLLOW_SECONDS)
 
     def catch_up(self) -> None:

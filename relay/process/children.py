@@ -18,6 +18,7 @@ import uvloop
 from relay import log
 from relay.config import Config, load
 from relay.errors import EXIT_CONFIG, ConfigError
+from relay.process import descriptors
 from relay.process.life import Child, StoppedEarlyError
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def run_child(role: str, index: int, config_file: Path | None, handed: str) -> i
         print(f"waypost: {problem}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return EXIT_CONFIG
     log.set_up(name, config.node.log_level)
+    descriptors.raise_limit()
     sockets = {key: socket.socket(fileno=fd) for key, fd in json.loads(handed).items()}
     life = sockets.pop("life", None)
     try:

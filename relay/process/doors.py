@@ -28,6 +28,7 @@ from relay.layout import Layout
 from relay.live_settings import LiveSettings
 from relay.mail.keyring import KeyRing
 from relay.message import Delivery, Message
+from relay.process import descriptors
 from relay.process.next_hops import POOL_MARK, SMARTHOST, pool_domains, pools
 from relay.recipients import RecipientIndex
 from relay.recorder import Recorder
@@ -105,6 +106,7 @@ class Doors:
             GateLimits(
                 connections=submission.max_connections,
                 connections_per_address=submission.max_connections_per_address,
+                own_connections=descriptors.for_connections(),
                 inflight=submission.max_inflight_bytes,
             ),
             self.tally,

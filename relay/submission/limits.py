@@ -78,6 +78,8 @@ class GateLimits:
     connections_per_address: int = 50
     reserved: float = 0.1
     """The part of `connections` kept for doors with a login; beyond it there is stress."""
+    own_connections: int = 1 << 30
+    """What this process may hold of `connections`: its descriptors must suffice for other work."""
     failures_per_address: int = 10
     address_window: float = 600.0
     failures_per_account: int = 50
@@ -110,6 +112,7 @@ class Gate:
         """`tally`: shared counts; a LocalTally if none is given."""
         self.limits = limits
         self.inflight = 0
+        self._own = 0
         self._tally = tally if tally is not None else LocalTally()
 
     @property
@@ -129,14 +132,16 @@ class Gate:
         if tally.sum(key) >= limits.connections_per_address:
             return replies.TOO_MANY_CONNECTIONS
         room = limits.connections if with_login else limits.connections * (1 - limits.reserved)
-        if tally.sum(b"connections") >= room:
+        if tally.sum(b"connections") >= room or self._own >= limits.own_connections:
             return replies.TOO_BUSY
+        self._own += 1
         tally.add(key)
         tally.add(b"connections")
         return None
 
     def leave(self, address: str) -> None:
         """The connection is gone."""
+        self._own -= 1
         self._tally.sub(b"from" + address_key(address))
         self._tally.sub(b"connections")
 

@@ -22,6 +22,7 @@ from tests.harness.crash_stage import UNTRACKED, CrashStage
 from tests.harness.injected import injected
 from tests.harness.mails import Mix, mails
 from tests.harness.processes import alive, cost
+from tests.harness.programs import need_program
 
 pytestmark = pytest.mark.timeout(300)
 MIX = Mix(sending_domain=UNTRACKED)
@@ -83,6 +84,7 @@ async def test_after_a_failed_sync_a_worker_starts_anew(
             await stage.drive(mails("m", 10, seed=1, mix=MIX), connections=2)
         await stage.ready()
         assert (not alive(before)) is starts_anew
+        await stage.drive(mails("n", 2, seed=2, mix=MIX), connections=1)
         verdict = await stage.verdict(duplicates=IN_FLIGHT)
     assert verdict.broken == []
 
@@ -94,7 +96,7 @@ async def test_a_full_disk_shows_in_readiness_and_passes(tmp_path: Path) -> None
         async def unready() -> bool:
             return (await stage.relay.ask("GET", "/readyz"))[0] == 503
 
-        async with injected(await stage.worker(), "pwritev", "error=ENOSPC:when=1+"):
+        async with injected(await stage.worker(), "pwrite64,pwritev", "error=ENOSPC:when=1+"):
             course = await stage.drive(mails("m", 3, seed=1, mix=MIX), connections=1)
             assert course.acknowledged == 0
             assert {reply[:9] for reply in course.replies} == {"452 4.3.1"}
@@ -131,6 +133,28 @@ async def test_without_descriptors_the_listener_rests_and_comes_back(tmp_path: P
                 await asyncio.sleep(3)  # what is measured is a span of time
                 assert (cost(pid).cpu - began) / 3 < 0.2
                 assert alive(pid)
+        course = await stage.drive(mails("m", 5, seed=1, mix=MIX), connections=2)
+        assert course.acknowledged == 5
+        assert pid == await stage.worker()
+        verdict = await stage.verdict(duplicates=0)
+    assert verdict.broken == []
+
+
+@pytest.mark.long
+async def test_connections_do_not_take_the_last_descriptors(tmp_path: Path) -> None:
+    """Of few descriptors some are kept: whoever is one too many is told so, mail goes on."""
+    own = {"submission": {"max_connections_per_address": 1000}}
+    prlimit = (need_program("prlimit"), "--nofile=200:200")
+    async with CrashStage(tmp_path / "run", settings=own, prefix=prlimit) as stage:
+        pid = await stage.worker()
+        with contextlib.ExitStack() as held:
+            heard = []
+            for _ in range(150):
+                one = socket.create_connection(stage.relay.address("submission"), timeout=10)
+                held.enter_context(one)
+                heard.append(await asyncio.to_thread(one.recv, 512))
+            assert {said[:9] for said in heard} == {b"220 waypo", b"421 4.3.2"}
+            assert cost(pid).descriptors < 180
         course = await stage.drive(mails("m", 5, seed=1, mix=MIX), connections=2)
         assert course.acknowledged == 5
         assert pid == await stage.worker()

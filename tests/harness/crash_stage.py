@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,11 +70,12 @@ class CrashStage:
         settings: Mapping[str, Mapping[str, object]] | None = None,
         broken: str = "",
         passwordless: bool = False,
+        prefix: Sequence[str] = (),
         take: Take = no_take,
         told: Told = no_told,
     ) -> None:
-        """Prepare; `broken` names a break (breaks/sitecustomize.py), `take` and `told` hear of
-        arrivals.
+        """Prepare; `broken` names a break (breaks/sitecustomize.py), `prefix` goes before the
+        command, `take` and `told` hear of arrivals.
         """
         self.directory = directory
         self.relay: RelayUnderTest
@@ -85,6 +86,7 @@ class CrashStage:
         self._settings = dict(settings or {})
         self._broken = broken
         self._passwordless = passwordless
+        self._prefix = tuple(prefix)
         self._submitted: dict[str, bytes] = {}
         self._keeper: asyncio.Task[None] | None = None
 
@@ -107,6 +109,7 @@ class CrashStage:
             self.directory,
             settings=settings,
             environment=path if self._broken else {},
+            prefix=self._prefix,
             workers=self._workers,
         )
         try:

@@ -57,6 +57,14 @@ def test_one_client_is_an_ipv4_address_or_an_ipv6_network() -> None:
     assert address_key("") == b""
 
 
+def test_a_process_keeps_descriptors_for_other_work() -> None:
+    gate = Gate(GateLimits(own_connections=1))
+    assert gate.admit("192.0.2.1", with_login=True) is None
+    assert gate.admit("192.0.2.2", with_login=True) == replies.TOO_BUSY
+    gate.leave("192.0.2.1")
+    assert gate.admit("192.0.2.2", with_login=True) is None
+
+
 def test_connections_are_limited_per_address_and_in_all() -> None:
     gate = Gate(GateLimits(connections=20, connections_per_address=3, reserved=0.1))
     for _ in range(3):
