@@ -236,6 +236,8 @@ class Engine:
             raise ReplyError(f"the server answered RSET with {reply.code}")
         else:
             self._awaited.popleft()
+            if not self._pipelining:
+                self._launch_held()
 
     def _answered(self, stage: Stage, transaction: Transaction, reply: RawReply) -> None:
         if stage is Stage.DOT:
@@ -326,6 +328,9 @@ class Engine:
             self._needs_reset = False
             self.out.append(b"RSET\r\n")
             self._awaited.append((Stage.MAIL, None))
+            if not self._pipelining:  # then MAIL waits for the reply
+                self._held = transaction
+                return
         self.out.append(transaction.mail_line)
         self._awaited.append((Stage.MAIL, transaction))
         if self._pipelining:

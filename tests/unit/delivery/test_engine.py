@@ -18,10 +18,10 @@ from tests.harness.outbound import CONTENT, mail_to
 EHLO = b"250-mx.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
 
 
-def ready(engine: Engine) -> None:
+def ready(engine: Engine, ehlo: bytes = EHLO) -> None:
     """Bring an engine to the point where mail may go."""
     engine.receive(b"220 mx.test\r\n", 0.0)
-    engine.receive(EHLO, 0.0)
+    engine.receive(ehlo, 0.0)
     assert engine.phase is Phase.READY
     engine.out.clear()
 
@@ -114,6 +114,27 @@ def test_a_refused_envelope_is_reset_before_the_next() -> None:
     assert engine.out[0] == b"RSET\r\n"
     engine.receive(b"250 flushed\r\n250 ok\r\n250 ok\r\n354 go\r\n", 2.0)
     assert engine.awaited is Stage.DOT
+
+
+def test_without_pipelining_mail_waits_for_the_answer_to_reset() -> None:
+    """OpenSMTPD, which offers no PIPELINING, refuses whatever comes in one piece."""
+    engine = Engine(Hello(b"relay.test"))
+    finished = engine.finished
+    ready(engine, b"250 mx.test\r\n")
+    engine.begin(mail_to(), lambda transaction: None, 1.0)
+    engine.receive(b"250 ok\r\n", 1.0)
+    engine.receive(b"550 no\r\n", 1.0)
+    assert [t.problem for t in finished] == [Problem.REFUSED]
+    engine.out.clear()
+    engine.begin(mail_to("bob@inbox.test"), lambda transaction: None, 1.0)
+    assert engine.out == [b"RSET\r\n"]
+    assert not engine.has_room
+    engine.receive(b"250 flushed\r\n", 1.0)
+    assert b"".join(engine.out).startswith(b"RSET\r\nMAIL FROM:")
+    assert b"RCPT" not in b"".join(engine.out)
+    engine.receive(b"250 ok\r\n", 1.0)
+    engine.fail(Problem.LOST, "the connection was lost")
+    assert [t.problem for t in finished] == [Problem.REFUSED, Problem.LOST]
 
 
 @pytest.mark.parametrize("answer", [b"500 no\r\n", b"354 go\r\n", b"421 bye\r\n"])
