@@ -48,7 +48,7 @@ in_flow_delay = 0
 {extra}
 """
 _MASTER = """\
-127.0.0.1:{port} inet n - n - - smtpd
+{host}:{port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -67,13 +67,17 @@ retry unix - - n - - error
 discard unix - - n - - discard
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+virtual unix - n n - - virtual
+tlsmgr unix - - n 1000? 1 tlsmgr
 """
 
 
 class Postfix:
     """One instance; `start` and `stop`, or use as a context manager."""
 
-    def __init__(self, root: Path, *, port: int, sink: int, extra: str = "") -> None:
+    def __init__(
+        self, root: Path, *, port: int, sink: int, extra: str = "", host: str = "127.0.0.1"
+    ) -> None:
         """Lay out the instance under `root`; `extra` lines go at the end of main.cf."""
         self.root = root
         self.port = port
@@ -86,7 +90,9 @@ class Postfix:
         shutil.chown(data, "postfix", "postfix")
         settings = _MAIN.format(root=root, sink=sink, extra=extra)
         (self._config / "main.cf").write_text(settings, encoding="ascii")
-        (self._config / "master.cf").write_text(_MASTER.format(port=port), encoding="ascii")
+        (self._config / "master.cf").write_text(
+            _MASTER.format(host=host, port=port), encoding="ascii"
+        )
 
     def __enter__(self) -> Postfix:
         """Start."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import subprocess
 import tempfile
@@ -15,43 +14,23 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from relay.delivery.outgoing import Outgoing, Verdict
 from relay.delivery.route import Route, Smarthost, TlsLevel
+from tests.harness.odd_mails import odd_mails
 from tests.harness.outbound import Jobs, mail_to, transport_for_tests
 from tests.harness.programs import need_program
 
-_LINES = (
-    b"",
-    b".",
-    b"..",
-    b"...three",
-    b".\t.",
-    b"From the beginning",
-    b" leading space",
-    b"trailing space \t",
-    b"\tTab",
-    "Grüße aus Köln, 你好, \u2028 no line end".encode(),
-    b"\x85\x0b\x0c odd controls",
-    b"x" * 997,
-    b"y" * 998,
-    b"=3D soft=",
-    b"QUIT",
-    b"RSET",
-)
-
 
 def mails(count: int) -> list[Outgoing]:
-    """Give mails with dots, 8-bit bytes, long lines and UTF-8 addresses, the same every time."""
-    chance = random.Random(7)  # noqa: S311  # varied, not secret
-    made = []
-    for number in range(count):
-        lines = [chance.choice(_LINES) for _ in range(chance.randrange(0, 40))]
-        head = b"Subject: %d\r\nFrom: <news@shop.test>\r\n\r\n" % number
-        content = head + b"".join(line + b"\r\n" for line in lines)
-        utf8 = number % 10 == 0
-        recipient = f"jörg{number}@inbox.test" if utf8 else f"r{number}@inbox.test"
-        made.append(
-            mail_to(recipient, content, delivery=number, utf8=utf8, eightbit=not content.isascii())
+    """Give odd mails as delivery has them."""
+    return [
+        mail_to(
+            f"{local}@inbox.test",
+            content,
+            delivery=number,
+            utf8=utf8,
+            eightbit=not content.isascii(),
         )
-    return made
+        for number, (local, utf8, content) in enumerate(odd_mails(count))
+    ]
 
 
 class Keeper:
