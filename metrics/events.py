@@ -1,6 +1,6 @@
 """The one event record: everything that can happen to a delivery, flat, with every dimension.
 
-Statistics, the ledger, logs, tests and webhooks read this record and nothing else. Producers fill
+Statistics, the ledger, logs and tests read this record and nothing else. Producers fill
 what they know; a hit on the tracking host knows its delivery and the ids of its token only, and the
 fold joins the rest from the delivery's row.
 """

@@ -58,14 +58,17 @@ METRICS: dict[str, Named] = {
         Named("waypost_outbox_bytes", "gauge", ("worker",), "Facts not folded yet."),
         Named("waypost_outbox_lag_seconds", "gauge", ("worker",), "Age of the oldest such fact."),
         Named("waypost_worker_up", "gauge", ("worker",), "1 while a worker is connected."),
-        Named("waypost_spool_commit_seconds", "gauge", ("worker",), "Last group commit's time."),
+        Named(
+            "waypost_spool_commit_seconds", "gauge", ("worker",),
+            "Longest group commit since the worker's last word, about a second ago.",
+        ),
         Named("waypost_connections", "gauge", ("listener",), "Open connections by listener."),
         Named(
             "waypost_submissions_total", "counter", ("result",), "Messages at the end of DATA."
         ),
         Named(
             "waypost_tracking_requests_total", "counter", ("kind", "classification"),
-            "Requests to the tracking host.",
+            "Requests to the tracking host: hits as first judged, and those that record none.",
         ),
         Named(
             "waypost_rewrite_skipped_total", "counter", ("reason",),
@@ -98,8 +101,6 @@ METRICS: dict[str, Named] = {
             "waypost_brake_rate", "gauge", ("sending_domain", "kind"),
             "Complaints per delivered, hard bounces per sent message in the window.",
         ),
-        Named("waypost_webhook_deliveries_total", "counter", ("result",), "Webhook calls."),
-        Named("waypost_webhook_backlog", "gauge", (), "Webhook calls that wait."),
     )
 }  # fmt: skip
 
@@ -116,6 +117,7 @@ class Facts(NamedTuple):
     """What the ledger gives: first-fact counters, delivery times by bucket, unreadable facts."""
 
     events: Mapping[tuple[str, str], int]  # (sending domain, result)
+    hits: Mapping[tuple[str, str], int]  # (kind, classification)
     reclassified: Mapping[str, int]
     durations: Mapping[int, int]
     shunted: int
@@ -128,7 +130,7 @@ def exposition(facts: Facts, samples: Iterable[Sample]) -> bytes:
     that is not documented must not be exposed.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_of_facts(facts), *_of_samples(samples)]))
+    registry.register(_Once([*_of_samples([*_of_facts(facts), *samples]), _histogram(facts)]))
     return generate_latest(registry)
 
 
@@ -142,15 +144,17 @@ class _Once(Collector):
         yield from self._families
 
 
-def _of_facts(facts: Facts) -> Iterator[Metric]:
+def _of_facts(facts: Facts) -> list[Sample]:
     samples = [Sample("waypost_events_total", key, n) for key, n in sorted(facts.events.items())]
     samples += [
         Sample("waypost_hits_reclassified_total", (change,), n)
         for change, n in sorted(facts.reclassified.items())
     ]
+    samples += [
+        Sample("waypost_tracking_requests_total", key, n) for key, n in sorted(facts.hits.items())
+    ]
     samples.append(Sample("waypost_shunted_events", (), facts.shunted))
-    yield from _of_samples(samples)
-    yield _histogram(facts.durations)
+    return samples
 
 
 def _of_samples(samples: Iterable[Sample]) -> Iterator[Metric]:
@@ -167,13 +171,13 @@ def _of_samples(samples: Iterable[Sample]) -> Iterator[Metric]:
     yield from families.values()
 
 
-def _histogram(durations: Mapping[int, int]) -> Metric:
+def _histogram(facts: Facts) -> Metric:
     """Give the delivery times; every fourth bucket (a factor of two) is a bound."""
     known = METRICS["waypost_delivery_seconds"]
     family = HistogramMetricFamily(known.name, known.text)
     buckets, total, seconds = [], 0, 0.0
     for bucket in range(LAST + 1):
-        count = durations.get(bucket, 0)
+        count = facts.durations.get(bucket, 0)
         total += count
         seconds += count * upper_ms(bucket) / 1000
         if bucket % 8 == 0:

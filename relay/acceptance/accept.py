@@ -32,6 +32,8 @@ from tracking.plan import Plan, Readings, Switches, compile_plan
 from tracking.tokens import campaign_hash
 
 _encode = msgspec.msgpack.Encoder().encode
+SKIPPED = "skipped_"
+"""How the counters begin that count messages which were to be tracked and are not, by reason."""
 _MAX_SUBJECT = 256
 _MAX_NOTES = 20
 _MAX_NOTE = 200
@@ -93,6 +95,7 @@ class Acceptance:
     onward: Onward
     clock: Clock
     allowance: Allowance = field(default_factory=Allowance)
+    count: Callable[[str], None] = lambda _name: None
     _known: Readings = field(default_factory=Readings)
 
     def put_off(self, credential: Credential) -> RefusedError | None:
@@ -170,6 +173,8 @@ class Acceptance:
         self.allowance.use(account)
         skipped = decision.skipped or (plan.skipped if plan is not None else "")
         await self._store(submission, message, content, skipped, options)
+        if skipped:
+            self.count(SKIPPED + skipped)
         return message
 
     def _complete(

@@ -21,12 +21,12 @@ from metrics.distinct import EXACT_UPTO, RELATIVE_ERROR
 from metrics.durations import percentile
 from metrics.intervals import DAY, HOUR, Interval, as_text
 from metrics.questions import MOST_ROWS, Plan, Question, UnanswerableError, derive, plan
-from relay.ledger import crowds, tables
+from relay.ledger import crowd_counts, tables
 from relay.ledger.engine import Ledger
-from relay.ledger.narrowing import group_columns, narrowed
+from relay.ledger.narrowing import Group, each_place, group_columns, narrowed, values_named
 
 Value = int | float | None
-Group = tuple[str, ...]
+Sums = dict[tuple[Group, int], dict[str, int]]
 _CUBES = {DAY: tables.days, HOUR: tables.hours}
 
 
@@ -55,7 +55,7 @@ async def answer(ledger: Ledger, question: Question) -> Answer:
 
 def answer_now(connection: Connection, question: Question, planned: Plan) -> Answer:
     """Answer on a connection that is inside a transaction."""
-    sums = _sums(connection, question, planned)
+    sums = _largest(connection, question, planned) or _sums(connection, question, planned)
     found: dict[tuple[Group, int], dict[str, Value]] = {}
     stored = [name for name in question.measures if name in planned.columns or name in DERIVED]
     for (group, index), cell in sums.items():
@@ -64,7 +64,7 @@ def answer_now(connection: Connection, question: Question, planned: Plan) -> Ans
     if question.limit and question.order_by:
         first = _ranked(question, sums, {group for group, _ in sums})
     for name, measure in planned.recipients.items():
-        for at, n in crowds.count(connection, question, planned, measure, first).items():
+        for at, n in crowd_counts.count(connection, question, planned, measure, first).items():
             found.setdefault(at, {})[name] = n
     if planned.percentiles:
         for at, times in _percentiles(connection, question, planned).items():
@@ -86,9 +86,27 @@ def cube_of(planned: Plan) -> Table:
     return tables.facets if planned.facet else _CUBES.get(planned.grain, tables.quarters)
 
 
+def _largest(connection: Connection, question: Question, planned: Plan) -> Sums | None:
+    """Answer for the first so many groups of a facet in two steps; None where that gains nothing.
+
+    First only the measure that puts them in order is summed over all values, then all measures of
+    the few values that are shown.
+    """
+    if not (planned.facet and question.limit and question.order_by):
+        return None
+    alone = msgspec.structs.replace(
+        question, measures=(question.order_by,), interval=Interval.TOTAL
+    )
+    ranking = _sums(connection, alone, plan(alone))
+    first = _ranked(question, ranking, {group for group, _ in ranking})
+    few = values_named(question, first)
+    return None if few is None else _sums(connection, question, planned, few)
+
+
 def _sums(
-    connection: Connection, question: Question, planned: Plan
-) -> dict[tuple[Group, int], dict[str, int]]:
+    connection: Connection, question: Question, planned: Plan, few: Sequence[str] | None = None
+) -> Sums:
+    """Sum up the cells; of a facet only those with a value among `few`, where given."""
     if not planned.columns:
         return {}
     cells = cube_of(planned)
@@ -98,7 +116,10 @@ def _sums(
     if question.interval is not Interval.TOTAL:
         keys.append(cells.c.start)
     statement = select(*keys, *(func.sum(cells.c[name]) for name in planned.columns))
-    statement = narrowed(statement.select_from(cells), question, cells, value)
+    source = cells if few is None else each_place(question, cells)
+    statement = narrowed(statement.select_from(source), question, cells, value)
+    if few is not None:
+        statement = statement.where(value.in_(few))
     if planned.facet:
         statement = statement.where(tables.facets.c.facet == planned.facet)
     found: dict[tuple[Group, int], dict[str, int]] = {}
@@ -142,9 +163,7 @@ def _percentiles(
     }
 
 
-def _ranked(
-    question: Question, sums: dict[tuple[Group, int], dict[str, int]], groups: set[Group]
-) -> list[Group]:
+def _ranked(question: Question, sums: Sums, groups: set[Group]) -> list[Group]:
     """Put groups in order: by name, or by a measure over the whole range, and cut the list."""
     if not question.group_by:
         return [()]

@@ -10,13 +10,12 @@ it anew from rows and events.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
-from metrics.distinct import Crowd, add_to
+from metrics.distinct import add_to
 from metrics.events import Kind
 from metrics.fate import NUMBER
 from metrics.hits import COUNTS_AS_HUMAN
@@ -31,13 +30,10 @@ from metrics.measures import (
     REQUESTED,
     UNSUBSCRIBES,
 )
-from metrics.questions import Plan, Question, UnanswerableError
 from metrics.sheet import DOMAIN
 from relay.ledger import sealing, tables
-from relay.ledger.narrowing import group_columns, narrowed
-from relay.ledger.statements import prepared, run_many
+from relay.ledger.statements import Row, fetch_all, run_many
 
-Group = tuple[str, ...]
 Cell = tuple[int, str, int, int, str]  # measure, grain, start, mailing, value
 
 Sighting = tuple[int, int, int, str, int]  # measure, hour, mailing, recipient domain, recipient key
@@ -45,9 +41,12 @@ Sighting = tuple[int, int, int, str, int]  # measure, hour, mailing, recipient d
 TIMES_AT, DOMAINS_AT = 5_000, 100_000
 """Sightings that may wait: what a question about recipients reads besides sketches, without and
 with recipient domains."""
-MOST_CROWDS = 10_000
-_MOST_NAMED = 500
 _ABSORBED = "absorbed"
+_SIGHTINGS = "SELECT measure, start, mailing, recipient_domain, recipient_key FROM sightings"
+_SKETCHES = (
+    "SELECT value, sketch FROM sketches "
+    "WHERE measure = ? AND grain = ? AND start = ? AND mailing = ?"
+)
 _PUT = (
     "INSERT INTO sketches (measure, grain, start, mailing, value, sketch) "
     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (measure, grain, start, mailing, value) "
@@ -81,7 +80,7 @@ def waiting(connection: Connection) -> Waiting:
     first, last = connection.execute(select(func.min(s.id), func.max(s.id))).one()
     if last is None:
         return Waiting(0, 0)
-    return Waiting(last - max(_absorbed(connection), first - 1), last - first + 1)
+    return Waiting(last - max(absorbed(connection), first - 1), last - first + 1)
 
 
 def any_stale(connection: Connection) -> bool:
@@ -109,21 +108,20 @@ def _absorb(connection: Connection, *, domains: bool) -> int:
     last = connection.scalar(select(func.max(s.id)))
     if last is None:
         return 0
-    columns = (s.measure, s.start, s.mailing, s.recipient_domain, s.recipient_key)
-    upto = _absorbed(connection)
-    new = connection.execute(select(*columns).where(s.id > upto)).fetchall()
-    _add(connection, _by_time(map(tuple, new)))
+    upto = absorbed(connection)
+    new = fetch_all(connection, f"{_SIGHTINGS} WHERE id > ?", (upto,))
+    _add(connection, _by_time(new))
     if not domains:
         _store_absorbed(connection, last)
         return len(new)
-    rows = new if not upto else connection.execute(select(*columns)).fetchall()
-    _add(connection, _by_domain(connection, list(map(tuple, rows))))
+    rows = new if not upto else fetch_all(connection, _SIGHTINGS)
+    _add(connection, _by_domain(connection, rows))
     connection.execute(delete(tables.sightings).where(s.id <= last))
     _store_absorbed(connection, 0)
     return len(rows)
 
 
-def _absorbed(connection: Connection) -> int:
+def absorbed(connection: Connection) -> int:
     """Give the last sighting that is in the sketches by time already; 0 for none."""
     p = tables.parameters.c
     value = connection.scalar(select(p.value).where(p.name == _ABSORBED))
@@ -139,24 +137,40 @@ def _store_absorbed(connection: Connection, last: int) -> None:
         connection.execute(tables.parameters.insert().values(name=_ABSORBED, value=value))
 
 
-def _by_time(rows: Iterable[Sighting]) -> dict[Cell, set[int]]:
-    crowds: dict[Cell, set[int]] = {}
+def _by_time(rows: Iterable[Row]) -> dict[Cell, set[int]]:
+    hours: dict[tuple[int, int, int], set[int]] = {}
     for measure, start, mailing, _, key in rows:
-        crowds.setdefault((measure, "hour", start, mailing, ""), set()).add(key)
-        crowds.setdefault((measure, "day", start // DAY * DAY, mailing, ""), set()).add(key)
+        at = measure, start, mailing
+        known = hours.get(at)
+        if known is None:
+            hours[at] = {key}
+        else:
+            known.add(key)
+    crowds: dict[Cell, set[int]] = {}
+    for (measure, start, mailing), keys in hours.items():
+        crowds[measure, "hour", start, mailing, ""] = keys
+        crowds.setdefault((measure, "day", start // DAY * DAY, mailing, ""), set()).update(keys)
     return crowds
 
 
-def _by_domain(connection: Connection, rows: Sequence[Sighting]) -> dict[Cell, set[int]]:
+def _by_domain(connection: Connection, rows: Iterable[Row]) -> dict[Cell, set[int]]:
+    hours: dict[tuple[int, int, int, str], set[int]] = {}
+    for measure, start, mailing, domain, key in rows:
+        at = measure, start, mailing, domain
+        known = hours.get(at)
+        if known is None:
+            hours[at] = {key}
+        else:
+            known.add(key)
     put_away = sealing.resolved_values(
         connection,
-        {(DOMAIN, start // DAY * DAY, mailing, domain) for _, start, mailing, domain, _ in rows},
+        {(DOMAIN, start // DAY * DAY, mailing, domain) for _, start, mailing, domain in hours},
     )
     crowds: dict[Cell, set[int]] = {}
-    for measure, start, mailing, domain, key in rows:
+    for (measure, start, mailing, domain), keys in hours.items():
         day = start // DAY * DAY
         value = put_away.get((DOMAIN, day, mailing, domain), domain)
-        crowds.setdefault((measure, "domain", day, mailing, value), set()).add(key)
+        crowds.setdefault((measure, "domain", day, mailing, value), set()).update(keys)
     return crowds
 
 
@@ -171,79 +185,12 @@ def _add(connection: Connection, crowds: dict[Cell, set[int]]) -> None:
 
 def _sketches(connection: Connection, cells: Iterable[Cell]) -> Iterator[tuple[Cell, bytes]]:
     """Read the sketches of some cells: a range per measure, grain, start and mailing."""
-    statement = prepared(
-        connection,
-        "SELECT value, sketch FROM sketches "
-        "WHERE measure = ? AND grain = ? AND start = ? AND mailing = ?",
-    )
     wanted = set(cells)
     for measure, grain, start, mailing in sorted({cell[:4] for cell in wanted}):
-        found = connection.exec_driver_sql(statement, (measure, grain, start, mailing))
-        for value, sketch in found.fetchall():
+        for value, sketch in fetch_all(connection, _SKETCHES, (measure, grain, start, mailing)):
             cell = (measure, grain, start, mailing, value)
             if cell in wanted:
                 yield cell, bytes(sketch)
-
-
-def count(
-    connection: Connection,
-    question: Question,
-    planned: Plan,
-    measure: int,
-    only: Sequence[Group] | None = None,
-) -> dict[tuple[Group, int], int]:
-    """Count distinct recipients per group and interval; of `only` these groups where given.
-
-    Raises UnanswerableError for more groups and intervals than can be counted at once.
-    """
-    found: dict[tuple[Group, int], Crowd] = {}
-    wanted = None if only is None else set(only)
-
-    def crowd(start: int, names: Iterable[object]) -> Crowd | None:
-        group = tuple(map(str, names))
-        if wanted is not None and group not in wanted:
-            return None
-        index = max(bisect_right(planned.bounds, start) - 1, 0)
-        if len(found) > MOST_CROWDS:
-            raise UnanswerableError(
-                f"recipients of more than {MOST_CROWDS} groups and intervals; ask for the first "
-                "so many groups (order_by, limit) or a shorter range"
-            )
-        return found.setdefault((group, index), Crowd())
-
-    k, s = tables.sketches, tables.sightings
-    by = group_columns(question, k.c.value)
-    statement = select(k.c.start, k.c.sketch, *by).select_from(k)
-    statement = statement.where(k.c.measure == measure, k.c.grain == planned.recipient_grain)
-    for start, sketch, *group in connection.execute(
-        narrowed(_only(statement, question, k.c.value, only), question, k, k.c.value)
-    ):
-        if (one := crowd(start, group)) is not None:
-            one.add_sketch(bytes(sketch))
-    domain = s.c.recipient_domain
-    statement = select(s.c.start, s.c.recipient_key, *group_columns(question, domain))
-    statement = statement.select_from(s).where(s.c.measure == measure)
-    if planned.recipient_grain != "domain":
-        statement = statement.where(s.c.id > _absorbed(connection))
-    for start, key, *group in connection.execute(
-        narrowed(_only(statement, question, domain, only), question, s, domain)
-    ):
-        if (one := crowd(start, group)) is not None:
-            one.add(key)
-    return {at: crowd.count() for at, crowd in found.items()}
-
-
-def _only(
-    statement: Select[Any],
-    question: Question,
-    value: ColumnElement[Any],
-    groups: Sequence[Group] | None,
-) -> Select[Any]:
-    """Let the database leave out the recipient domains nobody asked for."""
-    if groups is None or DOMAIN not in question.group_by or len(groups) > _MOST_NAMED:
-        return statement
-    place = question.group_by.index(DOMAIN)
-    return statement.where(value.in_(sorted({group[place] for group in groups})))
 
 
 def rebuild(connection: Connection) -> int:

@@ -31,6 +31,8 @@ from relay.ledger.rows import RowChanges, Stored
 
 _DELIVERED = NUMBER[Kind.DELIVERED]
 _PARKED = Verdict(Nature.UNKNOWN)
+REQUESTED_AS = {Kind.OPENED: "open", Kind.CLICKED: "click"}
+"""What the tracking host was asked for, by the kind of the hit."""
 HITS_TOGETHER = 500
 """A delivery with more hits than this is a machine's: later hits are judged without the earlier
 ones."""
@@ -68,9 +70,41 @@ class DeliveryFold:
         self._firsts: dict[tuple[int, str], int] = {}
         self._labels: dict[int, str] = {}
         self._took: dict[int, int] = {}
+        self._hits: dict[tuple[Kind, Nature], int] = {}
 
     def fold(self, known: Known, facts: Sequence[Fact]) -> None:
         """Merge new facts into a delivery and count what changed."""
+        if len(facts) == 1 and not known.earlier and facts[0].event.kind not in HITS:
+            if known.mailing and known.fate:
+                self._follow(known.mailing, known.fate, facts[0])
+                return
+            if not known.fate and facts[0].event.kind in OPENING:
+                self._begin(Fate(known.id), facts[0])
+                return
+        self._fold(known, facts)
+
+    def _begin(self, fate: Fate, fact: Fact) -> None:
+        """Fold the first fact of a delivery, when it is the only one: most are."""
+        merge(fate, fact.event)
+        mailing = self._open(fate, fact.event)
+        self._changes.event(fact, None)
+        self._first(mailing, fact.event)
+        count_fate(self._sheet, fate, +1)
+        self._changes.fate(fate, new=True, opener=fact.event)
+
+    def _follow(self, mailing: Mailing, fate: Fate, fact: Fact) -> None:
+        """Fold one more fact, that is no hit, of a delivery that was not hit yet."""
+        before = copy(fate)
+        merge(fate, fact.event)
+        self._changes.event(fact, None)
+        if fact.event.kind not in COUNTED_IN_FATE:
+            count_event(self._sheet, fate, fact.event, None, +1)
+        self._first(mailing, fact.event)
+        count_change(self._sheet, before, fate)
+        self._changes.fate(fate, new=False, opener=None)
+
+    def _fold(self, known: Known, facts: Sequence[Fact]) -> None:
+        """Merge any number of facts of any kind, in any order."""
         fate = known.fate or Fate(known.id)
         mailing, opener = known.mailing, None
         crowded = mailing is not None and fate.opens + fate.clicks > HITS_TOGETHER
@@ -91,6 +125,7 @@ class DeliveryFold:
             verdicts = self._judge(fate, known.earlier, events, counted=not uncounted)
         for fact, verdict in zip(facts, verdicts, strict=True):
             self._changes.event(fact, verdict)
+            self._judged(fact.event, verdict)
             if fact.event.kind not in COUNTED_IN_FATE:
                 count_event(self._sheet, fate, fact.event, verdict, +1)
         if mailing:
@@ -106,6 +141,7 @@ class DeliveryFold:
             fate = Fate(fact.event.delivery, mailing.id)
             verdict = self._alone(fate, fact.event)
             count_event(late, fate, fact.event, verdict, +1)
+            self._judged(fact.event, verdict)
             self._first(mailing, fact.event)
 
     def fold_sum_only(self, late: Sheet, fact: Fact) -> None:
@@ -157,14 +193,23 @@ class DeliveryFold:
             bucket = bucket_of(event.took_ms)
             self._took[bucket] = self._took.get(bucket, 0) + 1
 
+    def _judged(self, event: Event, verdict: Verdict | None) -> None:
+        """Count a hit as it was first judged."""
+        if verdict is not None:
+            key = event.kind, verdict.nature
+            self._hits[key] = self._hits.get(key, 0) + 1
+
     def finish(self) -> None:
         """Put the first facts gathered so far into the sheet."""
         for (mailing, result), n in self._firsts.items():
             self._sheet.counter("events", self._labels[mailing], result, n)
         for bucket, n in self._took.items():
             self._sheet.counter("took", "", str(bucket), n)
+        for (kind, nature), n in self._hits.items():
+            self._sheet.counter("hits", "", f"{REQUESTED_AS[kind]} {nature.label}", n)
         self._firsts.clear()
         self._took.clear()
+        self._hits.clear()
 
     def _alone(self, fate: Fate, event: Event) -> Verdict | None:
         if event.kind not in HITS:

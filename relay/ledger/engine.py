@@ -76,6 +76,7 @@ class Ledger:
         )
 
     def _run(self, engine: Engine, work: Work[T]) -> T:
+        driver = engine.dialect.loaded_dbapi
         try:
             with engine.begin() as connection:
                 if engine is self._writer and engine.dialect.name == "postgresql":
@@ -83,6 +84,8 @@ class Ledger:
                 return work(connection)
         except exc.DBAPIError as error:
             raise StorageError(f"ledger: {error.orig}") from error
+        except driver.Error as error:  # of a statement that the driver ran itself
+            raise StorageError(f"ledger: {error}") from error
 
     def close(self) -> None:
         """Wait for running transactions, then close; readers first, so that the writer

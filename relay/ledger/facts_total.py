@@ -17,6 +17,7 @@ async def facts_total(ledger: Ledger) -> Facts:
 def _read(connection: Connection) -> Facts:
     c = tables.counters.c
     events: dict[tuple[str, str], int] = {}
+    hits: dict[tuple[str, str], int] = {}
     reclassified: dict[str, int] = {}
     durations: dict[int, int] = {}
     for name, domain, label, value in connection.execute(
@@ -24,9 +25,12 @@ def _read(connection: Connection) -> Facts:
     ):
         if name == "events":
             events[domain, label] = value
+        elif name == "hits":
+            kind, _, nature = label.partition(" ")
+            hits[kind, nature] = value
         elif name == "reclassified":
             reclassified[label] = value
         elif name == "took":
             durations[int(label)] = value
     shunted = connection.scalar(select(func.count()).select_from(tables.shunted)) or 0
-    return Facts(events, reclassified, durations, shunted)
+    return Facts(events, hits, reclassified, durations, shunted)

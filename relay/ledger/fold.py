@@ -31,7 +31,7 @@ from relay.ledger.mailings import Mailings
 from relay.ledger.posting import carry, post
 from relay.ledger.recipient_keys import RecipientKeys, load_recipient_keys
 from relay.ledger.rows import RowChanges, load_events, load_fates
-from relay.ledger.statements import insert, prepared, run_many
+from relay.ledger.statements import fetch_all, insert, prepared, run_many
 from relay.spool.protocol import Batch
 
 _SHUNT = insert(tables.shunted, ["at", "spool", "seq", "error", "body"])
@@ -145,10 +145,8 @@ class Folder:
 
 
 def _mark(connection: Connection, spool: str) -> int:
-    row = connection.exec_driver_sql(
-        prepared(connection, "SELECT seq FROM marks WHERE spool = ?"), (spool,)
-    ).fetchone()
-    return int(row[0]) if row else 0
+    rows = fetch_all(connection, "SELECT seq FROM marks WHERE spool = ?", (spool,))
+    return int(rows[0][0]) if rows else 0
 
 
 def _to_think_over(fates: dict[int, Fate], facts: dict[int, list[Fact]]) -> list[int]:

@@ -1,8 +1,8 @@
-"""Hot statements as text: one spelling for both databases, executed by the driver without a
-compiler.
+"""Hot statements as text: one spelling for both databases, executed by the driver itself.
 
 The fold runs a dozen statements with thousands of rows each; SQLAlchemy's per-row work would cost
-more than the database. Texts are written with `?` and use only what SQLite and PostgreSQL share
+more than the database. They run inside the connection's transaction; `Ledger` turns the driver's
+errors into StorageError. Texts are written with `?` and use only what SQLite and PostgreSQL share
 (INSERT .. ON CONFLICT .. DO UPDATE, EXCLUDED). They are made from table definitions, never from
 data.
 """
@@ -10,6 +10,7 @@ data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -27,7 +28,15 @@ def prepared(connection: Connection, statement: str) -> str:
 def run_many(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
     """Run a statement once per row; does nothing without rows."""
     if rows:
-        connection.exec_driver_sql(prepared(connection, statement), list(rows))
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.executemany(prepared(connection, statement), rows)
+
+
+def fetch_all(connection: Connection, statement: str, values: Row = ()) -> list[Row]:
+    """Run a query and give its rows."""
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(prepared(connection, statement), values)
+        return list(cursor.fetchall())
 
 
 def select_in(connection: Connection, head: str, keys: Iterable[int]) -> Iterator[Row]:
@@ -37,9 +46,7 @@ def select_in(connection: Connection, head: str, keys: Iterable[int]) -> Iterato
         # Padded to two lengths, so that the driver keeps two prepared statements and not 500.
         width = 20 if len(chunk) <= 20 else _IN_AT_ONCE
         padded = chunk + (chunk[-1],) * (width - len(chunk))
-        statement = f"{head} ({', '.join('?' * width)})"
-        found = connection.exec_driver_sql(prepared(connection, statement), padded)
-        yield from map(tuple, found.fetchall())
+        yield from fetch_all(connection, f"{head} ({', '.join('?' * width)})", padded)
 
 
 def insert(table: Table, columns: Sequence[str]) -> str:

@@ -114,6 +114,7 @@ class Receiver:
             **self._queued(),
             "oldest_queued": self._oldest,
             "outbox_bytes": float(outbox),
+            "spool_commit_seconds": self._spool.slowest_commit(),
             "suppressions": float(len(self._suppressions)),
             "settings_version": float(self._settings.current.version),
             "refusing": 1.0 if self._spool.refuses() else 0.0,

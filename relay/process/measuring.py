@@ -8,10 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from bounces.report import Kind
 from metrics.prometheus import Sample, exposition
+from relay.acceptance.accept import SKIPPED
 from relay.control.brakes import Standing
 from relay.ledger.engine import Ledger
 from relay.ledger.facts_total import facts_total
 from relay.link.hub import Hub, Peer
+from relay.web.tracking import UNRECORDED
 
 _SUBMITTED = ("accepted", "refused", "failed")
 _CAME_BACK = (*(kind.value for kind in Kind), "refused", "unlinked", "mismatch")
@@ -73,16 +75,27 @@ class Measuring:
             labels = (one.rate.sending_domain, one.rate.kind)
             yield Sample("waypost_brake_level", labels, float(one.level))
             yield Sample("waypost_brake_rate", labels, one.rate.value)
-        for kind in _CAME_BACK:
-            total = _count(peers.values(), f"inbound_{kind}")
-            yield Sample("waypost_inbound_mails_total", (kind,), total)
-        for policy, word in _TLS_POLICIES.items():
-            for result in _TLS_RESULTS:
-                total = _count(peers.values(), f"tls_{word}_{result}")
-                yield Sample("waypost_tls_sessions_total", (policy, result), total)
-        for result in _SUBMITTED:
-            total = _count(peers.values(), f"submissions_{result}")
-            yield Sample("waypost_submissions_total", (result,), total)
+        yield from _counted(list(peers.values()))
+
+
+def _counted(peers: list[Peer]) -> Iterator[Sample]:
+    """Give the counters of the workers."""
+    for kind in _CAME_BACK:
+        total = _count(peers, f"inbound_{kind}")
+        yield Sample("waypost_inbound_mails_total", (kind,), total)
+    for policy, word in _TLS_POLICIES.items():
+        for result in _TLS_RESULTS:
+            total = _count(peers, f"tls_{word}_{result}")
+            yield Sample("waypost_tls_sessions_total", (policy, result), total)
+    for kind, word in UNRECORDED:
+        total = _count(peers, f"tracking_{kind}_{word}")
+        yield Sample("waypost_tracking_requests_total", (kind, word), total)
+    for reason in _named(peers, SKIPPED):
+        total = _count(peers, SKIPPED + reason)
+        yield Sample("waypost_rewrite_skipped_total", (reason,), total)
+    for result in _SUBMITTED:
+        total = _count(peers, f"submissions_{result}")
+        yield Sample("waypost_submissions_total", (result,), total)
 
 
 def _of_worker(peer: Peer) -> Iterator[Sample]:
@@ -91,6 +104,8 @@ def _of_worker(peer: Peer) -> Iterator[Sample]:
     until = peer.gauges.get("facts_until", 0.0)
     lag = time.time() - until / 1e6 if until else 0.0
     yield Sample("waypost_outbox_lag_seconds", worker, max(lag, 0.0))
+    slowest = peer.gauges.get("spool_commit_seconds", 0.0)
+    yield Sample("waypost_spool_commit_seconds", worker, slowest)
 
 
 def _sum(peers: Iterable[Peer], name: str) -> float:
@@ -99,6 +114,12 @@ def _sum(peers: Iterable[Peer], name: str) -> float:
 
 def _count(peers: Iterable[Peer], name: str) -> float:
     return float(sum(peer.counters.get(name, 0) for peer in peers))
+
+
+def _named(peers: Iterable[Peer], prefix: str) -> list[str]:
+    """Give what follows the prefix in the names of counters; the workers' own list of reasons."""
+    names = {name for peer in peers for name in peer.counters if name.startswith(prefix)}
+    return sorted(name.removeprefix(prefix) for name in names)
 
 
 def _version() -> str:

@@ -48,6 +48,19 @@ _PAGE_HEADERS = _CLICK_HEADERS | {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
 }
+UNRECORDED = (
+    ("click", "bad-token"),
+    ("click", "blocked"),
+    ("click", "withdrawn"),
+    ("open", "bad-token"),
+    ("open", "blocked"),
+    ("open", "withdrawn"),
+    ("unsubscribe", "bad-token"),
+    ("unsubscribe", "page"),
+    ("unsubscribe", "done"),
+)
+"""Requests that are counted here, by kind and what came of them; hits are counted in control."""
+_WORDS = {Kind.CLICKED: "click", Kind.OPENED: "open"}
 _MAX_USER_AGENT = 400
 _BODY_SECONDS = 10
 
@@ -80,14 +93,16 @@ class TrackingHost:
         recorder: Recorder,
         clients: ClientAddress,
         clock: Clock,
+        count: Callable[[str, str], None] = lambda _kind, _word: None,
     ) -> None:
-        """Take the keys, the block list, and whom to tell."""
+        """Take the keys, the block list, whom to tell, and who counts (see `UNRECORDED`)."""
         self._keyring = keyring
         self._blocks = blocks
         self._domain = domain
         self._recorder = recorder
         self._clients = clients
         self._clock = clock
+        self._count = count
 
     def application(self) -> web.Application:
         """Build the application for the public listener."""
@@ -111,6 +126,7 @@ class TrackingHost:
         except BadDestinationError:
             return _not_found()
         if self._blocked(token, url):
+            self._count("click", "blocked")
             return web.Response(
                 status=410, headers=_PAGE_HEADERS, text=_page("This link has been switched off.")
             )
@@ -123,7 +139,9 @@ class TrackingHost:
         if request.method not in ("GET", "HEAD"):
             return _method_not_allowed()
         token = self._read(request, tokens.Kind.OPEN)
-        if token is not None and not self._blocked(token, ""):
+        if token is not None and self._blocked(token, ""):
+            self._count("open", "blocked")
+        elif token is not None:
             self._hit(request, Kind.OPENED, token, "")
         return web.Response(body=PIXEL, headers=_PIXEL_HEADERS)
 
@@ -133,6 +151,7 @@ class TrackingHost:
         if token is None:
             return _not_found()
         if request.method in ("GET", "HEAD"):
+            self._count("unsubscribe", "page")
             return web.Response(headers=_PAGE_HEADERS, text=_unsubscribe_page())
         if request.method != "POST":
             return _method_not_allowed("GET, HEAD, POST")
@@ -157,6 +176,7 @@ class TrackingHost:
                 reason="one-click" if "button" not in form else "page",
             )
         )
+        self._count("unsubscribe", "done")
         return web.Response(headers=_PAGE_HEADERS, text=_page("You have been unsubscribed."))
 
     def _read(self, request: web.Request, kind: tokens.Kind) -> tokens.Token | None:
@@ -169,8 +189,11 @@ class TrackingHost:
         try:
             token = tokens.read(request.match_info["token"], host, self._keyring)
         except tokens.BadTokenError:
-            return None
-        return token if token.kind is kind else None
+            token = None
+        if token is not None and token.kind is kind:
+            return token
+        self._count(kind.name.lower(), "bad-token")
+        return None
 
     def _blocked(self, token: tokens.Token, url: str) -> bool:
         blocks = self._blocks()
@@ -184,6 +207,7 @@ class TrackingHost:
     def _hit(self, request: web.Request, kind: Kind, token: tokens.Token, url: str) -> None:
         identity = token.identity
         if not self._recorder.may_track(identity.account, identity.delivery):
+            self._count(_WORDS[kind], "withdrawn")
             return
         headers = request.headers
         event = Event(

@@ -84,7 +84,13 @@ async def test_promtool_takes_the_rules() -> None:
 
 
 async def test_promtool_takes_what_is_exposed() -> None:
-    facts = Facts({("shop.test", "delivered"): 3}, {"opened_human_less": 1}, {1: 3}, 0)
+    facts = Facts(
+        events={("shop.test", "delivered"): 3},
+        hits={("open", "human"): 2},
+        reclassified={"human to scanner": 1},
+        durations={1: 3},
+        shunted=0,
+    )
     samples = [
         Sample(metric.name, tuple("x" for _ in metric.labels), 1.0)
         for metric in METRICS.values()

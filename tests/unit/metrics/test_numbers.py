@@ -17,7 +17,7 @@ from metrics.prometheus import METRICS, Facts, Sample, exposition
 from metrics.questions import Question, UnanswerableError, derive, plan
 
 MIDNIGHT = 20_000 * DAY
-NO_FACTS = Facts({}, {}, {}, 0)
+NO_FACTS = Facts({}, {}, {}, {}, 0)
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=200), st.floats(0.01, 1))
@@ -48,7 +48,7 @@ def test_distinct_counts_are_close_and_merge(size: int) -> None:
     union = merged([add_to(None, keys[: half + 1]), add_to(add_to(None, keys[half:]), keys[:1])])
     crowd = Crowd()
     crowd.add_sketch(union)
-    crowd.add(keys[0])
+    crowd.add(keys[:1])
     tolerance = 0 if size <= EXACT_UPTO else size * 0.02
     assert abs(crowd.count() - size) <= tolerance
 
@@ -130,16 +130,26 @@ def test_rates_have_denominators() -> None:
 
 def test_the_exposition_is_what_prometheus_reads() -> None:
     """Counters, gauges, a cumulative histogram, escaped labels."""
-    facts = Facts({("shop.test", "delivered"): 3}, {"human to scanner": 1}, {0: 1, 40: 2}, 0)
+    facts = Facts(
+        events={("shop.test", "delivered"): 3},
+        hits={("open", "human"): 2},
+        reclassified={"human to scanner": 1},
+        durations={0: 1, 40: 2},
+        shunted=0,
+    )
     text = exposition(
         facts,
         [
             Sample("waypost_worker_up", ('a"b\n',), 1),
-            Sample("waypost_tracking_requests_total", ("open", "human"), 2),
+            Sample("waypost_tracking_requests_total", ("open", "bad-token"), 5),
         ],
     ).decode()
     assert 'waypost_events_total{result="delivered",sending_domain="shop.test"} 3.0' in text
     assert 'waypost_hits_reclassified_total{change="human to scanner"} 1.0' in text
+    asked = 'waypost_tracking_requests_total{classification="%s",kind="open"} %s'
+    assert asked % ("human", "2.0") in text
+    assert asked % ("bad-token", "5.0") in text
+    assert text.count("# TYPE waypost_tracking_requests_total counter") == 1
     assert 'waypost_delivery_seconds_bucket{le="0.001"} 1.0' in text
     assert 'waypost_delivery_seconds_bucket{le="+Inf"} 3.0' in text
     assert "waypost_delivery_seconds_count 3.0" in text
