@@ -24,7 +24,8 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _FAILURE = re.compile(
-    r"\b[45]\d\d[ -]|\b[45]\.\d\.\d|unknown|undeliver|not (?:be )?deliver|not exist|rejected|refused|quota",
+    r"\b[45]\d\d[ -]|\b[45]\.\d\.\d|unknown|undeliver|not (?:be )?deliver|not exist|rejected"
+    r"|refused|quota",
     re.IGNORECASE,
 )
 
