@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from metrics.events import Event, Hit, Kind, encode
+from metrics.questions import Question
 from relay.clock import DAY, HOUR, SECOND
 from relay.ids import IdSource
+from relay.ledger.answers import answer
 from relay.ledger.engine import Ledger
 from relay.ledger.fold import Folder
 from relay.ledger.upkeep import Retention, Upkeep
@@ -34,6 +36,15 @@ _BLOCK = 2_000  # deliveries whose facts of one kind come together
 _OUTCOMES_LATER, _HITS_LATER = 1, 8  # in blocks
 _EVENTS_PER_ROW = 50
 _TIDY_EVERY = 40  # folds; control does so every few seconds
+_COUNTED_AS = {
+    "requested": ("accepted",),
+    "sent": ("delivered", "bounced"),
+    "delivered": ("delivered",),
+    "deferred": ("deferred",),
+    "opens": ("opens",),
+    "opened": ("opened",),
+    "clicks": ("clicks",),
+}
 _PERSON = Hit(user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X)", address="")
 _SCANNER = Hit(method="HEAD", user_agent="python-requests/2.32", address="")
 _TRANSCRIPT = "MAIL FROM: 250 2.1.0 Ok\nRCPT TO: 250 2.1.5 Ok\nDATA: 250 2.0.0 Ok: queued as 4F1"
@@ -53,7 +64,7 @@ class Expected:
     """What the load should be counted as."""
 
     facts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By campaign, recipient domain and kind ("bounced", "opens": every hit, "opened": first)."""
+    """By campaign, recipient domain and kind ("opens": every hit, "opened": the first)."""
     people: Counter[str] = field(default_factory=Counter)
     """Distinct recipients of the first day, the same as of all days: "requested", "opened"."""
     events: int = 0
@@ -98,7 +109,8 @@ class Load:
         """Take how many, and the end (microseconds, a UTC midnight)."""
         self.per_day = deliveries // DAYS
         self.deliveries = self.per_day * DAYS
-        self.start = until - DAYS * DAY
+        self.start, self.until = until - DAYS * DAY, until
+        self.made = 0
         self.expected = Expected()
         self._moment = self.start
         self._ids = IdSource(1, clock=lambda: self._moment)
@@ -111,6 +123,7 @@ class Load:
             accepted: list[bytes] = []
             outcomes.append([])
             hits.append([])
+            self.made += len(block)
             for one in block:
                 self._tell(one, accepted, outcomes[-1], hits[-1])
             yield accepted
@@ -231,8 +244,9 @@ def _hits(one: _Delivery) -> Iterator[Event]:
 
 async def fill(ledger: Ledger, load: Load) -> None:
     """Fold the whole load, with the upkeep that goes on beside it."""
-    folder, upkeep = Folder(ledger, Judge()), Upkeep(ledger, Retention(), Judge())
-    seqs = [0] * SPOOLS
+    folder = Folder(ledger, Judge())
+    upkeep = Upkeep(ledger, Retention(), Judge(), clock=lambda: load.until)
+    seqs, pruned = [0] * SPOOLS, False
     for number, facts in enumerate(load.blocks()):
         spool = number % SPOOLS
         rows = []
@@ -243,4 +257,39 @@ async def fill(ledger: Ledger, load: Load) -> None:
         load.expected.events += len(facts)
         if number % _TIDY_EVERY == 0:
             await upkeep.tidy()
-    await upkeep.prune()
+        if not pruned and load.made > load.deliveries * 19 // 20:
+            pruned = True  # what comes after it waits for control's next hour
+            await upkeep.prune()
+
+
+async def differences(ledger: Ledger, load: Load) -> list[str]:
+    """Hold answers against what was made: all of it, every campaign, some recipient domains."""
+    expected, found = load.expected, []
+    campaigns = sorted({campaign for campaign, *_ in expected.facts})
+    domains = ("inbox000.test", "inbox009.test", "inbox010.test", "inbox500.test", "inbox999.test")
+    narrowed: list[tuple[dict[str, tuple[str, ...]], dict[str, str]]] = [({}, {})]
+    narrowed += [({"campaign": (one,)}, {"campaign": one}) for one in campaigns]
+    narrowed += [({"recipient_domain": (one,)}, {"domain": one}) for one in domains]
+    for where, named in narrowed:
+        question = Question(
+            measures=tuple(_COUNTED_AS),
+            since=load.start // SECOND,
+            until=load.until // SECOND,
+            where=where,
+        )
+        values = (await answer(ledger, question)).rows[0].values
+        for measure, kinds in _COUNTED_AS.items():
+            should = sum(expected.total(kind, **named) for kind in kinds)
+            if values[measure] != should:
+                found.append(f"{measure} of {where}: {values[measure]}, made were {should}")
+    people = Question(
+        measures=("requested_recipients", "opening_recipients"),
+        since=load.start // SECOND,
+        until=load.until // SECOND,
+    )
+    values = (await answer(ledger, people)).rows[0].values
+    for measure, kind in (("requested_recipients", "requested"), ("opening_recipients", "opened")):
+        should, is_ = expected.people[kind], int(values[measure] or 0)
+        if abs(is_ - should) > 0.02 * should:
+            found.append(f"{measure}: {is_}, made were {should}")
+    return found
