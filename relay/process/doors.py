@@ -151,7 +151,12 @@ class Doors:
         await self._open_tracking(sockets["tracking"])
 
     async def close(self, grace: float) -> None:
-        """Take nothing new; let what is coming in arrive for at most `grace` seconds."""
+        """Take nothing new; let what is coming in arrive for at most `grace` seconds.
+
+        The listening sockets are closed at once: this is the end of the node, or of an orphan.
+        """
+        for listener in self._listeners:
+            listener.close()
         await asyncio.gather(*(listener.drain(grace) for listener in self._listeners))
         if self._site is not None:
             await self._site.cleanup()
@@ -251,6 +256,7 @@ class Doors:
             ),
             clock=now,
             allowance=Allowance(self.tally),
+            count=self._count,
         )
 
     def _pool_of(self) -> Callable[[str], str]:
@@ -279,6 +285,7 @@ class Doors:
             recorder=self.recorder,
             clients=ClientAddress(self.config.tracking.trusted_proxies),
             clock=now,
+            count=lambda kind, word: self._count(f"tracking_{kind}_{word}"),
         )
         self._site = web.AppRunner(
             host.application(),
