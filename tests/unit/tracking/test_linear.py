@@ -1,10 +1,16 @@
-"""No input costs more than its size: the worst ones, small and large."""
+"""No input costs more than its size: the worst ones, small and large.
 
-import time
+Counted in steps of the interpreter, which no busy machine moves; what C code does inside one step
+is not seen by them, so the same inputs are read at 384 KB as well: quadratic work would be
+a hundred billion characters there, and the time limit of every test would end it. Times against
+sizes are measured by `python -m bench.stage_tracking --growth` (docs/tracking.md).
+"""
+
 from collections.abc import Callable
 
 import pytest
 
+from bench.steps import steps
 from relay.mail import header, mime, transfer
 from tests.harness.tracked import html_message
 from tracking import placement
@@ -56,6 +62,7 @@ HTML = {
     "cdata": b"<svg><![CDATA[",
 }
 OPENINGS = [b"", b'<a href="', b"<p title=", b"<!--", b"<script>", b"<svg>"]
+SOME = [b"", b"<svg>", *(pytest.param(each, marks=pytest.mark.long) for each in OPENINGS[1:-1])]
 
 
 def plan_of(html: bytes) -> Plan:
@@ -64,31 +71,42 @@ def plan_of(html: bytes) -> Plan:
     return compile_plan(message, Switches(True, True), base_url=BASE_URL)
 
 
-def seconds(work: Callable[[bytes], object], data: bytes) -> float:
-    started = time.process_time()
-    work(data)
-    return time.process_time() - started
+LARGE = 384 * 1024
 
 
 def grows_linearly(
     work: Callable[[bytes], object], make: Callable[[int], bytes], size: int
 ) -> None:
-    """Compare the cost of an input with that of one eight times the size.
+    """Compare the steps for an input with those for one eight times the size.
 
-    Quadratic work costs 64 times as much; 24 leaves room for a busy machine, and the best of
-    three attempts counts.
+    Quadratic work takes 64 times as many.
     """
     small, large = make(size), make(8 * size)
-    for attempt in range(3):
-        if seconds(work, large) <= 24 * max(seconds(work, small), 0.0005):
-            return
-        assert attempt < 2, f"{len(small)} to {len(large)} bytes"
+    once, eight = steps(lambda: work(small)), steps(lambda: work(large))
+    assert eight <= 10 * once + 500, f"{len(small)} to {len(large)} bytes"
 
 
-@pytest.mark.parametrize("opening", OPENINGS, ids=repr)
+def test_what_is_quadratic_is_seen() -> None:
+    def work(data: bytes) -> object:
+        return [data.count(b"<", 0, at) for at in range(len(data)) for _ in range(at // 8)]
+
+    with pytest.raises(AssertionError, match="64 to 512 bytes"):
+        grows_linearly(work, lambda size: b"<" * size, 64)
+
+
+@pytest.mark.parametrize("opening", SOME, ids=repr)
 @pytest.mark.parametrize("unit", HTML.values(), ids=HTML)
 def test_html(unit: bytes, opening: bytes) -> None:
-    grows_linearly(plan_of, lambda size: opening + unit * (size // len(unit)), 8_000)
+    grows_linearly(plan_of, lambda size: opening + unit * (size // len(unit)), 300)
+
+
+@pytest.mark.parametrize("opening", [b"", pytest.param(OPENINGS, marks=pytest.mark.long)])
+@pytest.mark.parametrize("unit", HTML.values(), ids=HTML)
+def test_large_html_comes_to_an_end(unit: bytes, opening: bytes | list[bytes]) -> None:
+    for each in [opening] if isinstance(opening, bytes) else opening:
+        data = each + unit * (LARGE // len(unit))
+        plan_of(data)
+        placement.read(data, 0, len(data), outlook=True)
 
 
 @pytest.mark.parametrize("unit", HTML.values(), ids=HTML)
@@ -96,12 +114,13 @@ def test_the_exact_reading(unit: bytes) -> None:
     def work(data: bytes) -> object:
         return placement.read(data, 0, len(data), outlook=True)
 
-    grows_linearly(work, lambda size: unit * (size // len(unit)), 8_000)
+    grows_linearly(work, lambda size: unit * (size // len(unit)), 300)
 
 
 @pytest.mark.parametrize("unit", [b"a:", b"a: b\r\n", b"a:\r\n ", b" \r\n", b"a: \r\r\r"])
 def test_headers(unit: bytes) -> None:
-    grows_linearly(header.split, lambda size: unit * size, 4_000)
+    grows_linearly(header.split, lambda size: unit * size, 200)
+    header.split(unit * (LARGE // len(unit)))
 
 
 @pytest.mark.parametrize(
@@ -121,8 +140,10 @@ def test_headers(unit: bytes) -> None:
     ],
 )
 def test_header_values(value: bytes) -> None:
-    grows_linearly(header.parameters, lambda size: b"a/b;x=" + value * size, 4_000)
-    grows_linearly(header.display, lambda size: value * size, 4_000)
+    grows_linearly(header.parameters, lambda size: b"a/b;x=" + value * size, 200)
+    grows_linearly(header.display, lambda size: value * size, 200)
+    header.parameters(b"a/b;x=" + value * (LARGE // len(value)))
+    header.display(value * (LARGE // len(value)))
 
 
 @pytest.mark.parametrize("line", [b"--b", b"--b--", b"--b--x", b"--", b"-", b"--a:b", b""])
@@ -132,7 +153,8 @@ def test_mime(line: bytes, boundary: bytes) -> None:
         opening = b"Content-Type: multipart/mixed; boundary=" + boundary + b"\r\n\r\n"
         return opening + (line + b"\r\n") * size
 
-    grows_linearly(mime.walk, make, 4_000)
+    grows_linearly(mime.walk, make, 100)
+    mime.walk(make(LARGE // 8))
 
 
 @pytest.mark.parametrize("encoding", ["quoted-printable", "base64"])
@@ -141,7 +163,8 @@ def test_transfer_encodings(raw: bytes, encoding: str) -> None:
     def work(data: bytes) -> object:
         return transfer.decode(data, encoding)
 
-    grows_linearly(work, lambda size: raw * size, 4_000)
+    grows_linearly(work, lambda size: raw * size, 500)
+    work(raw * (LARGE // len(raw)))
 
 
 @pytest.mark.parametrize("text", ["{{", "*|", "%a", "%%a", "(", "[[", "a)", "]", "\t", "\u00e9"])
@@ -152,8 +175,10 @@ def test_urls_and_texts(text: str) -> None:
     def make(size: int) -> bytes:
         return b"https://h/" + text.encode() * size
 
-    grows_linearly(text_links, make, 4_000)
-    grows_linearly(work, make, 4_000)
+    grows_linearly(text_links, make, 500)
+    grows_linearly(work, make, 500)
+    text_links(make(LARGE // 2))
+    work(make(LARGE // 2))
 
 
 @pytest.mark.parametrize(
@@ -164,20 +189,22 @@ def test_urls_and_texts(text: str) -> None:
         b'<a href="' * 10_000,
         b'<p title="' + b"x" * 1_900_000,
         b"<a href=https://h.test/>" * 60_000,
-        b"<div>" * 100_000,
-        b"<svg><g>" * 100_000,
+        pytest.param(b"<div>" * 100_000, marks=pytest.mark.long),
+        pytest.param(b"<svg><g>" * 100_000, marks=pytest.mark.long),
     ],
     ids=["tags", "comments", "quotes", "attribute", "links", "divs", "svg"],
 )
 def test_bad_inputs_stay_within_the_budget(html: bytes) -> None:
-    plan_of(b"<p>")  # patterns compiled, tables filled
-    best = min(seconds(plan_of, html) for _ in range(3))
-    assert best < 0.75, "the budget is 0.25 s; three times that leaves room for a busy machine"
+    """A bound on what one part can cost, whatever is in it: the exact reading of 20,000 tags."""
+    assert steps(lambda: plan_of(html)) < 12_000_000
 
 
 def test_a_flood_of_hits_costs_a_bounded_amount() -> None:
-    hits = [Hit(at=n, kind="click", delivery=1, link=n % 2) for n in range(20_000)]
-    assert seconds(lambda _: classify(hits[0], hits), b"") < 0.5
+    def flood(size: int) -> list[Hit]:
+        return [Hit(at=n, kind="click", delivery=1, link=n % 2) for n in range(size)]
+
+    few, many = flood(1000), flood(20_000)
+    assert steps(lambda: classify(many[0], many)) == steps(lambda: classify(few[0], few))
 
 
 def test_too_many_anchors_end_the_scan() -> None:
