@@ -2,9 +2,9 @@
 order.
 
 Guarantees: the sockets are bound before any child starts and stay open over a child's restart, so
-that no connection is refused meanwhile; SIGTERM drains the workers first, then control; a second
-SIGTERM kills; a supervisor that is killed leaves no child behind (each watches its line of life).
-It keeps no state and opens no database.
+that no connection is refused meanwhile; SIGTERM closes them, drains the workers first, then
+control; a second SIGTERM kills; a supervisor that is killed leaves no child behind (each watches
+its line of life). It keeps no state and opens no database.
 """
 
 from __future__ import annotations
@@ -174,6 +174,9 @@ class Supervisor:
 
     def _stop(self, *, at_once: bool) -> None:
         self._stopping = self._stopping or time.monotonic()
+        for process in self._processes:  # who comes now is refused, not left waiting
+            for listening in process.sockets.values():
+                listening.close()
         if at_once:
             _log.warning("stopping at once")
             self._send(signal.SIGKILL, self._processes)

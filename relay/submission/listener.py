@@ -63,6 +63,11 @@ class Listener:
             self._retry.cancel()
             self._retry = None
 
+    def close(self) -> None:
+        """Take no more connections and let go of the socket."""
+        self.pause()
+        self._listening.close()
+
     async def drain(self, grace: float = 10.0) -> None:
         """Let messages that are coming in arrive, for at most `grace` seconds; then stop."""
         self.pause()

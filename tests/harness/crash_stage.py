@@ -71,11 +71,12 @@ class CrashStage:
         broken: str = "",
         passwordless: bool = False,
         prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
         take: Take = no_take,
         told: Told = no_told,
     ) -> None:
         """Prepare; `broken` names a break (breaks/sitecustomize.py), `prefix` goes before the
-        command, `take` and `told` hear of arrivals.
+        command and `environment` with it, `take` and `told` hear of arrivals.
         """
         self.directory = directory
         self.relay: RelayUnderTest
@@ -87,6 +88,7 @@ class CrashStage:
         self._broken = broken
         self._passwordless = passwordless
         self._prefix = tuple(prefix)
+        self._environment = dict(environment or {})
         self._submitted: dict[str, bytes] = {}
         self._keeper: asyncio.Task[None] | None = None
 
@@ -108,7 +110,7 @@ class CrashStage:
         self.relay = RelayUnderTest(
             self.directory,
             settings=settings,
-            environment=path if self._broken else {},
+            environment={**(path if self._broken else {}), **self._environment},
             prefix=self._prefix,
             workers=self._workers,
         )
@@ -170,6 +172,16 @@ class CrashStage:
     def tried(self) -> Tried:
         """Give what the ledger says so far."""
         return read_ledger(self.directory / "ledger")
+
+    async def stop(self) -> int:
+        """Stop the relay by SIGTERM and leave it so; gives its exit status."""
+        await self._let_die()
+        return await self.relay.stop()
+
+    async def start(self) -> None:
+        """Start it again after `stop`."""
+        await self.relay.start()
+        self._keeper = asyncio.create_task(self._keep())
 
     async def ready(self, seconds: float = 30.0) -> None:
         """Wait until the relay says that it can do its work."""

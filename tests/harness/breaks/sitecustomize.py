@@ -4,6 +4,7 @@ Python runs this file at its start when its folder is on PYTHONPATH. WAYPOST_BRE
 
 ack-early       the client is told 250 before the commit
 forget-claimed  a start drops what was claimed when the process died, instead of trying it again
+expire-by-clock a delivery is given up by its age alone, however often it was tried
 swallow-sync    a sync that fails is taken for one that did not
 """
 
@@ -60,7 +61,14 @@ def _swallow_sync() -> None:
     os.fdatasync = fdatasync  # type: ignore[assignment]  # that is the break
 
 
+def _expire_by_clock() -> None:
+    from relay.delivery.schedule import Schedule
+
+    Schedule.least_attempts = property(lambda _self: 0)  # type: ignore[assignment]  # the break
+
+
 _BREAKS = {
+    "expire-by-clock": _expire_by_clock,
     "ack-early": _ack_early,
     "forget-claimed": _forget_claimed,
     "swallow-sync": _swallow_sync,
