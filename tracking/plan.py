@@ -143,10 +143,8 @@ def _refusal(message: bytes, tree: Tree, *, rewrite_signed: bool) -> str:
             return defect
     if root.content_type == "multipart/report":
         return "report"
-    if not rewrite_signed:
-        for each in root.header.fields:
-            if each.name.lower() in _SIGNATURES:
-                return "signed"
+    if not rewrite_signed and not _SIGNATURES.isdisjoint(root.header.names):
+        return "signed"
     return ""
 
 

@@ -51,13 +51,15 @@ class Field(NamedTuple):
 class Header:
     """The header block of a message or part.
 
-    `start` and `body_start` are offsets into the bytes that were split; `defects` holds
+    `names` are those of `fields` in lower case, in the same order. `start` and
+    `body_start` are offsets into the bytes that were split; `defects` holds
     "no-blank-line" (the header ended at a line that is no field, or at the end of the bytes),
     "bad-line" (the first of these two cases), "space-before-colon" (readers disagree whether that
     is a field) and "too-many-fields".
     """
 
     fields: tuple[Field, ...]
+    names: tuple[bytes, ...]
     start: int
     body_start: int
     defects: tuple[str, ...] = ()
@@ -65,15 +67,16 @@ class Header:
     def get(self, name: bytes) -> bytes | None:
         """Give the unfolded value of the first field of this name (any case), None without one."""
         wanted = name.lower()
-        for field in self.fields:
-            if field.name.lower() == wanted:
-                return unfold(field.value)
-        return None
+        if wanted not in self.names:
+            return None
+        return unfold(self.fields[self.names.index(wanted)].value)
 
     def all(self, name: bytes) -> list[Field]:
         """Give every field of this name (any case) in the order of the message."""
         wanted = name.lower()
-        return [field for field in self.fields if field.name.lower() == wanted]
+        if wanted not in self.names:
+            return []
+        return [field for field, own in zip(self.fields, self.names, strict=True) if own == wanted]
 
 
 def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
@@ -88,6 +91,7 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
     if message.startswith(b"From ", at) and (mbox := _MBOX.match(message, at, stop)):
         at = mbox.end()
     fields: list[Field] = []
+    names: list[bytes] = []
     match = _FIELD.match
     while at < stop:
         found = match(message, at, stop)
@@ -95,8 +99,11 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
             break
         if message[found.end(1)] != 0x3A and "space-before-colon" not in defects:
             defects.append("space-before-colon")
-        fields.append(Field(found[1], found[2], at, found.end()))
-        at = found.end()
+        name, value = found.group(1, 2)
+        behind = found.end()
+        fields.append(Field(name, value, at, behind))
+        names.append(name.lower())
+        at = behind
         if len(fields) == MAX_FIELDS:
             defects.append("too-many-fields")
             break
@@ -107,7 +114,7 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
         defects.append("no-blank-line")
         if at < stop:
             defects.append("bad-line")
-    return Header(tuple(fields), start, at, tuple(defects))
+    return Header(tuple(fields), tuple(names), start, at, tuple(defects))
 
 
 def unfold(value: bytes) -> bytes:

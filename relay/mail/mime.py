@@ -249,8 +249,7 @@ def _describe(part: Part) -> None:
     if "space-before-colon" in part.header.defects:
         part.defects.append("space-before-colon")
     seen: set[bytes] = set()
-    for each in part.header.fields:
-        name = each.name.lower()
+    for each, name in zip(part.header.fields, part.header.names, strict=True):
         defect = _ONCE.get(name)
         if defect is None:
             continue

@@ -18,7 +18,6 @@ _DIALECT_OF = {
     name: dialect for dialect, names in FIELDS.items() for name in names if name not in GENERAL
 }
 _PREFIX_OF = {prefix: dialect for dialect, prefix in PREFIXES.items()}
-_FIRST_LETTER = (b"x-", b"X-")
 _BLIND = (b"bcc", b"resent-bcc")  # RFC 5322 sections 3.6.3 and 3.6.6
 DIALECTS = ("waypost", *FIELDS)
 
@@ -32,12 +31,11 @@ def read_options(
     """
     own, theirs = Options(), Options()
     known = FIELDS.get(dialect, {})
-    for part in header.fields:
-        if not part.name.startswith(_FIRST_LETTER):
-            if part.name.lower() in _BLIND:
+    for part, lowered in zip(header.fields, header.names, strict=True):
+        if not lowered.startswith(b"x-"):
+            if lowered in _BLIND:
                 own.strip.append(part)
             continue
-        lowered = part.name.lower()
         if lowered.startswith(PREFIX):
             own.strip.append(part)
             key = lowered[len(PREFIX) :].decode("ascii", "replace")
@@ -56,4 +54,4 @@ def read_options(
             theirs.strip.append(part)
             other = _PREFIX_OF[prefix] if prefix else _DIALECT_OF[name]
             theirs.ignore(shown, f"this login speaks {dialect}, not {other}")
-    return own.merged_over(theirs)
+    return own.merged_over(theirs) if theirs.strip else own
