@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from metrics.events import Event, Kind
-from relay.delivery.outgoing import Judgement, Outcome, Verdict
+from relay.delivery.outgoing import Outcome, Verdict
 from relay.delivery.schedule import Schedule
 from relay.message import Delivery, Disposition, Message, Settlement
 
@@ -104,18 +104,16 @@ def _bounced(
     event = _event(
         Kind.BOUNCED, delivery, message, outcome, attempt, at, node, reason=_reason(outcome)
     )
-    suppress = getattr(judged, "recipient", "keep") == "suppress"
-    return msgspec.structs.replace(
-        event,
-        category=getattr(judged, "category", "soft"),
-        scope=SUPPRESSION_SCOPE if suppress else "",
-    )
+    if judged is None:
+        return msgspec.structs.replace(event, category="soft")
+    scope = SUPPRESSION_SCOPE if judged.recipient == "suppress" else ""
+    return msgspec.structs.replace(event, category=judged.category, scope=scope)
 
 
 def _reason(outcome: Outcome) -> str:
-    judged: Judgement | None = outcome.judgement
-    said: str = getattr(judged, "reason", "")
-    return said or (outcome.problem.value if outcome.problem else "")
+    if outcome.judgement is not None and outcome.judgement.reason:
+        return outcome.judgement.reason
+    return outcome.problem.value if outcome.problem else ""
 
 
 def _event(
