@@ -26,6 +26,8 @@ from relay.delivery.transaction import Failure, Transaction
 
 _MAX_HOSTS = 5  # hosts tried per mail and attempt
 _MAX_MOVES = 2  # fresh connections for a mail that no server has looked at
+_USED_UP = 452  # "too many": of the session, where mails went through it before
+_SECOND = 2
 
 
 class Job(Protocol):
@@ -179,7 +181,8 @@ class Lane:
             self._tell(work, of_transaction(transaction, connection, self._classify))
             return
         unseen = transaction.problem is Problem.LOST and not transaction.touched
-        if unseen and not transaction.ambiguous and work.moves < _MAX_MOVES and not self._stopping:
+        unjudged = (unseen and not transaction.ambiguous) or _is_used_up(transaction, connection)
+        if unjudged and work.moves < _MAX_MOVES and not self._stopping:
             work.moves += 1
             self._go_on(work)
             return
@@ -268,3 +271,16 @@ class Lane:
         # A host that says "no mail here, ever" speaks for the destination only if all of them do.
         hopeful = [error for error in failed if not is_final(error.failure)]
         raise (hopeful or failed)[-1]
+
+
+def _is_used_up(transaction: Transaction, connection: Connection) -> bool:
+    """Tell whether MAIL was refused because the session had its share of mails; it takes no more.
+
+    Servers say so with 452 (OpenSMTPD after 100), and would say it to each further mail.
+    """
+    reply = transaction.reply
+    refused = transaction.problem is Problem.REFUSED and transaction.stage is Stage.MAIL
+    if not refused or reply is None or reply.code != _USED_UP or connection.engine.sent < _SECOND:
+        return False
+    connection.messages = 1  # spent
+    return True

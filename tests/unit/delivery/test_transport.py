@@ -39,6 +39,29 @@ async def test_many_mails_share_one_connection(transport: Transport) -> None:
         assert mx.early == []
 
 
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING",)])
+async def test_a_session_that_had_its_share_of_mails_is_left(
+    transport: Transport, extensions: tuple[str, ...]
+) -> None:
+    """OpenSMTPD takes 100 mails and says 452 to every further one: nobody's mail is put off."""
+    jobs = Jobs([mail_to(f"r{n}@inbox.test", delivery=n) for n in range(7)])
+    full = "452 4.5.3 Too many messages sent"
+    async with ScriptedMx(extensions=extensions) as mx:
+        mx.answer(mail=[*["250 ok"] * 3, full, *["250 ok"] * 3, full])
+        await transport.run(route_to(mx), jobs.take)
+    assert {o.verdict for o in jobs.outcomes} == {Verdict.DELIVERED}
+    assert len({m.recipients for m in mx.messages}) == len(mx.messages) == 7
+    assert mx.sessions == 3
+
+
+async def test_a_452_to_the_first_mail_of_a_session_is_about_the_mail(transport: Transport) -> None:
+    async with ScriptedMx() as mx:
+        mx.answer(mail="452 4.3.1 disk full")
+        outcome = await transport.deliver(route_to(mx), mail_to)
+    assert outcome.verdict is Verdict.RETRY
+    assert mx.sessions == 1
+
+
 async def test_the_next_call_finds_the_connection_again(transport: Transport) -> None:
     """An idle connection is used again."""
     async with ScriptedMx() as mx:
