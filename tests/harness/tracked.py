@@ -4,6 +4,7 @@ Guarantees: the reading uses the standard library's email package and html5lib, 
 code under test.
 """
 
+import codecs
 import email
 import email.policy
 import quopri
@@ -96,8 +97,7 @@ def read(message: bytes) -> Reading:
             continue
         body = decoded(part)
         bodies.append(body)
-        label = part.get_content_charset() or "utf-8"
-        text = body.decode(_AS_BROWSERS_DO.get(label, label), "replace")
+        text = body.decode(as_browsers_do(part.get_content_charset() or "utf-8"), "replace")
         tree = html5lib.parse(text, treebuilder="etree")
         for element in tree.iter():
             if element.tag in (f"{_XHTML}a", f"{_XHTML}area") and element.get("href") is not None:
@@ -105,6 +105,16 @@ def read(message: bytes) -> Reading:
             elif element.tag == f"{_XHTML}img" and is_pixel(element.get("src") or ""):
                 pixels += 1
     return Reading(hrefs=hrefs, targets=list(map(unmap, hrefs)), pixels=pixels, html=bodies)
+
+
+def as_browsers_do(label: str) -> str:
+    """Give the codec of a charset label; one that nobody knows is read as UTF-8."""
+    name = _AS_BROWSERS_DO.get(label, label)
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        return "utf-8"
+    return name
 
 
 def decoded(part: Message) -> bytes:
