@@ -67,6 +67,10 @@ METRICS: dict[str, Named] = {
             "waypost_submissions_total", "counter", ("result",), "Messages at the end of DATA."
         ),
         Named(
+            "waypost_limits_total", "counter", ("limit",),
+            "Replies that told an SMTP client of a limit, by its name.",
+        ),
+        Named(
             "waypost_tracking_requests_total", "counter", ("kind", "classification"),
             "Requests to the tracking host: hits as first judged, and those that record none.",
         ),

@@ -13,6 +13,7 @@ from relay.control.brakes import Standing
 from relay.ledger.engine import Ledger
 from relay.ledger.facts_total import facts_total
 from relay.link.hub import Hub, Peer
+from relay.submission.replies import LIMITS
 from relay.web.tracking import UNRECORDED
 
 _SUBMITTED = ("accepted", "refused", "failed")
@@ -93,6 +94,8 @@ def _counted(peers: list[Peer]) -> Iterator[Sample]:
     for reason in _named(peers, SKIPPED):
         total = _count(peers, SKIPPED + reason)
         yield Sample("waypost_rewrite_skipped_total", (reason,), total)
+    for limit in LIMITS:
+        yield Sample("waypost_limits_total", (limit,), _count(peers, f"limit_{limit}"))
     for result in _SUBMITTED:
         total = _count(peers, f"submissions_{result}")
         yield Sample("waypost_submissions_total", (result,), total)

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from relay.submission import replies
 from relay.submission.deadlines import DeadlineWheel
 from relay.submission.limits import Gate, GateLimits
 from relay.submission.options import SessionLimits, SessionOptions
@@ -98,6 +99,11 @@ class Door:
         self.seen_by_hooks = _SEEN_BY_HOOKS.intersection(self.hooks)
         self._empty = asyncio.Event()
         self._empty.set()
+
+    def note_limits(self, output: bytes) -> None:
+        """Count the limits that replies tell of, as `limit_NAME`."""
+        for name in replies.limits_in(output):
+            self.count(f"limit_{name}")
 
     def enter(self, session: "SubmissionSession") -> None:
         """A connection is there."""

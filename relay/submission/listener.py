@@ -126,6 +126,7 @@ class Listener:
         refusal = door.gate.admit(address, with_login=door.options.auth_offered)
         if refusal is not None:
             door.count("connections_refused")
+            door.note_limits(refusal)
             self._turn_away(connection, refusal)
             return
         session = SubmissionSession(door, peer_address=address, admitted=True)

@@ -75,6 +75,30 @@ OUT_OF_STEP = b"554 5.5.0 Input came before the reply it had to wait for"
 TLS_REFUSED = b"554 5.7.0 This TLS connection is not accepted"
 PARAMETERS_NEED_EHLO = b"555 5.5.4 Parameters are allowed only after EHLO"
 
+LIMITS = {
+    "command-line": LINE_TOO_LONG,
+    "content-line": CONTENT_LINE_TOO_LONG,
+    "message-size": MESSAGE_TOO_LARGE,
+    "header-size": HEADER_TOO_LARGE,
+    "recipients": TOO_MANY_RECIPIENTS,
+    "messages": TOO_MANY_MESSAGES,
+    "errors": TOO_MANY_ERRORS,
+    "junk-commands": TOO_MUCH_JUNK,
+    "failed-logins": TOO_MANY_FAILED_LOGINS,
+    "failed-logins-account": AUTH_LATER,
+    "idle": IDLE,
+    "data-rate": TOO_SLOW,
+    "session-age": TOO_OLD,
+    "connections-address": TOO_MANY_CONNECTIONS,
+    "connections": TOO_BUSY,
+    "content-in-flight": NO_SPACE_LEFT,
+    "received-fields": LOOP,
+    "room": b"452 4.3.1 ",  # disk reserve, outbox, content in flight before DATA
+}
+"""The limits that a client can meet, by the name that metrics give them, with the reply (or how it
+begins).
+"""
+
 _LINE_LIMIT = 510  # with CRLF 512, RFC 5321 section 4.5.3.1.5
 _ONE_LINE = re.compile(rb"[2-5][0-9]{2} [ -~]{0,506}")
 _LINES = re.compile(
@@ -82,6 +106,11 @@ _LINES = re.compile(
 )
 _ENHANCED = re.compile(rb"[2-5][0-9]{2}[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}(?:[ \r]|$)")
 _HAS_ENHANCED = frozenset(b"245")
+
+
+def limits_in(output: bytes) -> list[str]:
+    """Name the limits that replies about to be written tell of; once each."""
+    return [name for name, reply in LIMITS.items() if reply in output]
 
 
 def checked(reply: object, *, enhanced: bool = True) -> bytes:

@@ -296,6 +296,8 @@ class SubmissionSession(SMTP):
             return
         output = self.engine.take_output()
         if output:
+            if output[:1] in b"45" or b"\r\n4" in output or b"\r\n5" in output:
+                self.door.note_limits(output)
             self._wire.write(output)
         if self.engine.closed and not self._wire.ending and not self._eof:
             self.weigh(0)
