@@ -1,9 +1,10 @@
 """Control's end of the link: takes facts from all workers, folds them, and sends settings and
 commands down.
 
-Guarantees: a worker hears `Folded` only after the ledger's commit; a slow or dead worker delays
-nobody else; commands are broadcast and every connected worker's answer is collected within a time
-limit; what only one worker may do is given to one.
+Guarantees: a worker hears `Folded` only after the ledger's commit; frames of a spool that wait
+meanwhile are folded together, in their order, and none after one that failed; a slow or dead worker
+delays nobody else; commands are broadcast and every connected worker's answer is collected within a
+time limit; what only one worker may do is given to one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,8 @@ _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 10.0
 _IN_FORCE_SECONDS = 2.0
 _LOOK_SECONDS = 0.02
+_MOST_WAITING = 16
+"""Frames of a worker that wait to be folded; a worker sends four before it waits itself."""
 
 
 class NoAnswerError(WaypostError):
@@ -51,6 +55,9 @@ class Peer:
     counters: dict[str, int] = field(default_factory=dict)
     heard: float = 0.0  # monotonic seconds
     owed: dict[int, asyncio.Future[frames.Answer]] = field(default_factory=dict)
+    facts: deque[frames.Facts] = field(default_factory=deque)  # not folded yet
+    folding: asyncio.Task[None] | None = None
+    failed: bool = False  # a fold failed: what came behind it must come again
 
 
 class Hub:
@@ -75,10 +82,14 @@ class Hub:
         self._ids = itertools.count(1)
         self._server: asyncio.Server | None = None
         self._folding = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_seen: dict[int, float] = {}  # monotonic, of workers that are gone
+        self._began = 0.0
         self.peers: dict[int, Peer] = {}
 
     async def start(self) -> None:
         """Listen; a socket file left by an earlier process is replaced."""
+        self._began = asyncio.get_running_loop().time()
         self._path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
@@ -95,6 +106,7 @@ class Hub:
         for peer in list(self.peers.values()):
             peer.writer.close()
         await server.wait_closed()
+        await asyncio.gather(*self._tasks)
         self._path.unlink(missing_ok=True)
 
     def publish(self, changes: Sequence[Change]) -> None:
@@ -105,14 +117,22 @@ class Hub:
     async def in_force(self, workers: int = 0, seconds: float = _IN_FORCE_SECONDS) -> None:
         """Wait until `workers` are connected and have taken what was published, within a limit.
 
-        A worker that is still connecting serves by an older snapshot until it has. Frames are
-        taken in order, so an answer to what was asked behind the changes says that they were.
+        A worker that is still connecting serves by an older snapshot until it has; one that has
+        been away for longer than the limit reads the new one when it comes. Frames are taken in
+        order, so an answer to what was asked behind the changes says that they were.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while len(self.peers) < workers and loop.time() < deadline:  # noqa: ASYNC110 - just after a start
+        while self._expected(workers, loop.time() - seconds) and loop.time() < deadline:  # noqa: ASYNC110 - rare
             await asyncio.sleep(_LOOK_SECONDS)
         await self.ask("settings.version", seconds=max(_LOOK_SECONDS, deadline - loop.time()))
+
+    def _expected(self, workers: int, since: float) -> bool:
+        """Tell whether a worker is missing that may be connecting: it was here since then."""
+        return any(
+            index not in self.peers and self._last_seen.get(index, self._began) > since
+            for index in range(workers)
+        )
 
     def suppressed(self) -> None:
         """Tell every worker that the suppression table was replaced."""
@@ -184,6 +204,7 @@ class Hub:
         finally:
             if peer is not None and self.peers.get(peer.worker) is peer:
                 del self.peers[peer.worker]
+                self._last_seen[peer.worker] = asyncio.get_running_loop().time()
             if peer is not None:
                 for future in peer.owed.values():
                     future.cancel()
@@ -211,11 +232,8 @@ class Hub:
     async def _take(self, peer: Peer, frame: frames.AnyFrame) -> None:
         peer.heard = time.monotonic()
         match frame:
-            case frames.Facts(spool=spool, rows=rows):
-                async with self._folding:
-                    upto = await self._fold(spool, [Batch(seq, events) for seq, events in rows])
-                frames.send(peer.writer, frames.Folded(spool=spool, upto=upto))
-                await peer.writer.drain()
+            case frames.Facts():
+                await self._take_facts(peer, frame)
             case frames.Status(gauges=gauges, counters=counters):
                 peer.gauges, peer.counters = gauges, counters
             case frames.Answer() as answer:
@@ -224,6 +242,46 @@ class Hub:
                     future.set_result(answer)
             case other:
                 raise frames.LinkError(f"{type(other).__name__} is not for control")
+
+    async def _take_facts(self, peer: Peer, frame: frames.Facts) -> None:
+        if peer.failed:
+            raise frames.LinkError("facts behind some that were not folded")
+        peer.facts.append(frame)
+        if peer.folding is None or peer.folding.done():
+            peer.folding = asyncio.create_task(self._fold_waiting(peer))
+            self._tasks.add(peer.folding)
+            peer.folding.add_done_callback(self._tasks.discard)
+        if len(peer.facts) >= _MOST_WAITING:
+            await asyncio.wait([peer.folding])
+
+    async def _fold_waiting(self, peer: Peer) -> None:
+        """Fold what a worker sent until nothing waits: frames of one spool in one transaction.
+
+        When that fails the link is closed; the worker sends again what it did not hear of.
+        """
+        try:
+            while peer.facts:
+                async with self._folding:
+                    together = _of_one_spool(peer.facts)
+                    spool = together[0].spool
+                    batches = [Batch(*row) for frame in together for row in frame.rows]
+                    upto = await self._fold(spool, batches)
+                for _ in together:
+                    frames.send(peer.writer, frames.Folded(spool=spool, upto=upto))
+                await peer.writer.drain()
+        except (WaypostError, OSError) as problem:
+            _log.warning("worker %s: facts not folded: %s", peer.worker, problem)
+            peer.failed = True
+            peer.facts.clear()
+            peer.writer.close()
+
+
+def _of_one_spool(waiting: deque[frames.Facts]) -> list[frames.Facts]:
+    """Take from the front what belongs to the same spool."""
+    taken = [waiting.popleft()]
+    while waiting and waiting[0].spool == taken[0].spool:
+        taken.append(waiting.popleft())
+    return taken
 
 
 def _outcome(future: asyncio.Future[frames.Answer]) -> object:

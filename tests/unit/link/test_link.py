@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from relay.errors import StorageError
 from relay.link import frames
 from relay.link.hub import Hub
 from relay.link.uplink import Uplink
@@ -43,11 +44,21 @@ class Ledger:
     def __init__(self) -> None:
         self.mark = 0
         self.folded: list[bytes] = []
+        self.folds = self.taken = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.fails = 0  # so many folds from now on
 
     async def marks(self, spools: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(spools, self.mark)
 
     async def fold(self, _spool: str, batches: Sequence[Batch]) -> int:
+        self.folds += 1
+        self.taken += len(batches)
+        await self.open.wait()
+        if self.fails:
+            self.fails -= 1
+            raise StorageError("the disk is full")
         for batch in batches:
             if batch.seq > self.mark:
                 self.folded += batch.events
@@ -79,6 +90,11 @@ class Receiver:
 
     def counters(self) -> dict[str, int]:
         return {"accepted": 7}
+
+
+def waiting(hub: Hub) -> int:
+    """Count the rows of the one worker that wait to be folded."""
+    return sum(len(frame.rows) for peer in hub.peers.values() for frame in peer.facts)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -134,6 +150,47 @@ async def test_rows_that_were_folded_but_not_forgotten_are_not_sent_again(tmp_pa
     async with running_hub(path, ledger), running_uplink(path, outbox, Receiver()):
         await until(lambda: outbox.forgotten == 3)
     assert ledger.folded == [b"event 3"]
+
+
+async def test_frames_that_wait_are_folded_together(tmp_path: Path) -> None:
+    ledger, outbox = Ledger(), Outbox()
+    ledger.open.clear()
+    outbox.rows = [Batch(n, (b"event %d" % n,)) for n in range(1, 1025)]  # four frames of 256
+    path = tmp_path / "link.sock"
+    async with running_hub(path, ledger) as hub, running_uplink(path, outbox, Receiver()):
+        await until(lambda: ledger.taken + waiting(hub) == 1024)
+        ledger.open.set()
+        await until(lambda: outbox.forgotten == 1024)
+        outbox.rows.append(Batch(1025, (b"event 1025",)))  # every frame was acknowledged
+        await until(lambda: outbox.forgotten == 1025)
+    assert ledger.folded == [b"event %d" % n for n in range(1, 1026)]
+    assert ledger.folds <= 3  # the first, what came meanwhile, and the last row
+
+
+async def test_nothing_is_folded_behind_what_could_not_be(tmp_path: Path) -> None:
+    ledger, outbox = Ledger(), Outbox()
+    ledger.fails = 1
+    ledger.open.clear()
+    outbox.rows = [Batch(n, (b"event %d" % n,)) for n in range(1, 1025)]
+    path = tmp_path / "link.sock"
+    async with running_hub(path, ledger) as hub, running_uplink(path, outbox, Receiver()):
+        await until(lambda: ledger.taken + waiting(hub) == 1024)
+        ledger.open.set()
+        await until(lambda: outbox.forgotten == 1024)  # sent again over a new connection
+    assert ledger.folded == [b"event %d" % n for n in range(1, 1025)]
+
+
+async def test_a_worker_that_stays_away_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "link.sock"
+    async with running_hub(path, Ledger()) as hub:
+        async with running_uplink(path, Outbox(), Receiver()):
+            await until(lambda: bool(hub.peers))
+        await until(lambda: not hub.peers)
+        await hub.in_force(workers=1, seconds=0.1)  # it may come back within the limit
+        at_once = asyncio.create_task(hub.in_force(workers=1, seconds=0.1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert at_once.done()
 
 
 async def test_published_changes_are_waited_for_until_every_worker_has_them(tmp_path: Path) -> None:
