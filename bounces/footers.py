@@ -11,12 +11,13 @@ import re
 from typing import Final
 
 MAX_SIGNATURE: Final = 3000
+MAX_SHORT: Final = 80  # a paragraph as short as this with an address in it may name who failed
 MIN_NOTICE: Final = 30  # characters in front of a signature; with fewer it is no signature
 
 _SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _ASIDE = re.compile(
-    r"confidential|privileged|disclaimer|intended recipient|unintended|legally|copyright"
+    r"confidential|privileged|disclaimer|(?:not|than) (?:the|an?) intended recipient|legally|copyright"
     r"|(?:scanned|checked|screened|protected|filtered|cleaned) (?:for|by|with|against|as)\b"
     r"|virus(?:es)?[- ](?:free|scan|check)|(?:no|free (?:of|from)) (?:known )?viruses|anti-?virus"
     r"|think before you print|consider the environment|vertraulich|viren gepr|virenfrei"
@@ -51,4 +52,6 @@ def _before_signature(notice: str) -> str:
 
 def _is_aside(paragraph: str) -> bool:
     """Tell a paragraph that speaks of scanners or lawyers, and of no failed delivery."""
+    if "@" in paragraph and len(paragraph) < MAX_SHORT:
+        return False
     return _ASIDE.search(paragraph) is not None and not _FAILURE.search(paragraph)

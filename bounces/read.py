@@ -24,7 +24,14 @@ from bounces.recipients import last_resort, of_group, recipients_of
 from bounces.report import Category, Kind, Record, Report, Returned
 from bounces.returned import COPY_TYPES, cut, read_returned
 from bounces.ses import read_ses
-from bounces.status import STATUS_LINE, STATUS_TYPES, Group, Status, read_status
+from bounces.status import (
+    STATUS_LINE,
+    STATUS_TYPES,
+    Group,
+    Status,
+    looks_like_status,
+    read_status,
+)
 
 MAX_NOTICE: Final = 32 * 1024
 MAX_INSIDE: Final = 2  # a bounce wrapped in a bounce wrapped in a mail, no deeper
@@ -72,7 +79,7 @@ def _read(mail: Mail, depth: int) -> Report:
     notice = without_footers(notice)
     if challenger(mail.fields):
         return _not_a_bounce(mail, notice)
-    status_part = mail.first(*STATUS_TYPES)
+    status_part = mail.first(*STATUS_TYPES) or _disguised_status(mail)
     status = read_status(status_part.text) if status_part is not None else None
     if status is None and STATUS_LINE.search(notice) and (depth or reporter(mail.fields, notice)):
         status = read_status(notice)  # the boundaries are gone, the fields are still there
@@ -91,6 +98,14 @@ def _read(mail: Mail, depth: int) -> Report:
     if why or status_part is not None or receipt is not None:
         return _from_prose(mail, notice, copy, why or "status part", depth)
     return _not_a_bounce(mail, notice)
+
+
+def _disguised_status(mail: Mail) -> Part | None:
+    """Find a status part that a gateway sent on as an attachment of no known type."""
+    for part in mail.parts[:20]:
+        if part.media_type.startswith("application/") and looks_like_status(part.text):
+            return part
+    return None
 
 
 def _inside_copy(copy: str, depth: int) -> Report | None:

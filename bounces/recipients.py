@@ -116,6 +116,9 @@ def of_group(group: Group, notice: str, returned: Returned, reporting_mta: str) 
         for address in addresses.find_all(text[:8000]):
             if address.partition("@")[0].lower() == local and "." in address.rpartition("@")[2]:
                 return address, recipient
+    mailed = addresses.find_all(returned.to)
+    if recipient.startswith("/") and len(mailed) == 1:  # an X.400 name of the one who was mailed
+        return mailed[0], recipient
     if "@" not in recipient and "." in reporting_mta and "/" not in recipient:
         return f"{recipient}@{reporting_mta.split()[0].lower()}", recipient
     return recipient, original

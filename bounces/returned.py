@@ -26,7 +26,7 @@ COPY_TYPES: Final = (
 # A line that says one of these, behind dashes and the like, announces the copy.
 _IS: Final = r"is (?:attached|below|enclosed|included)"
 _MESSAGE: Final = r"(?:message|mail|e-?mail)"
-_KEPT: Final = "original|returned|unsent|bounced|enclosed"
+_KEPT: Final = "original|returned|unsent|bounced|enclosed|old"
 _FATE: Final = f"{_KEPT}|undelivered|undeliverable|rejected|failed"
 _MARKER = re.compile(
     r"(?:this|below(?: this line)?|here|the following|attached|included|following) is "

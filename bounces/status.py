@@ -16,14 +16,22 @@ from bounces.addresses import typed
 from bounces.report import MAX_RECORDS
 
 STATUS_TYPES: Final = ("message/delivery-status", "message/global-delivery-status")
-_FIELD = re.compile(
-    r"^[ \t]{0,4}>?[ ]?(original-recipient|final-recipient|action|status|diagnostic-code|remote-mta"
+_NAMES: Final = (
+    r"original-recipient|final-recipient|action|status|diagnostic-code|remote-mta"
     r"|reporting-mta|x-actual-recipient|x-original-message-id|original-envelope-id|will-retry-until"
-    r"|x-display-name|x-supplementary-info|x-postfix-sender|x-sender"
-    r"|x-spam-[\w-]{1,20})[ \t]*:[ \t]*(.*(?:\n[ \t]+[^\s].*)*)|^[ \t]*$",
+    r"|x-display-name|x-supplementary-info|x-postfix-sender|x-sender|x-spam-[\w-]{1,20}"
+)
+# A line that begins with blanks continues the one before, unless all fields are indented.
+_FIELD = re.compile(
+    rf"^[ \t]{{0,4}}>?[ ]?({_NAMES})[ \t]*:[ \t]*"
+    rf"(.*(?:\n[ \t]+(?!(?:{_NAMES})[ \t]*:)[^\s].*)*)|^[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _FOLD = re.compile(r"\s*\n\s+")
+_BEGINS = re.compile(
+    r"\s{0,10}(?:reporting-mta|original-envelope-id|final-recipient|original-recipient)[ \t]*:",
+    re.IGNORECASE,
+)
 STATUS_LINE = re.compile(
     r"^[ \t>]{0,4}(?:final|original)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
@@ -66,6 +74,11 @@ class Status:
     reporting_mta: str = ""
     groups: list[Group] = field(default_factory=list)
     truncated: bool = False
+
+
+def looks_like_status(text: str) -> bool:
+    """Tell whether a part of another type holds the fields of a status part."""
+    return _BEGINS.match(text) is not None and STATUS_LINE.search(text[:20_000]) is not None
 
 
 def read_status(text: str) -> Status:
