@@ -39,12 +39,16 @@ class SinkRoute:
         """Submit one mail; give it as it arrived."""
         before = len(self.sink.bodies)
         await self.submit(to, domain=domain, campaign=campaign, subject=subject)
+        return (await self.arrived(before + 1))[-1]
 
-        async def arrived() -> bool:
-            return len(self.sink.bodies) > before
+    async def arrived(self, count: int) -> list[bytes]:
+        """Wait until the sink has so many messages in all; give them in their order."""
 
-        await self.relay.until(arrived, f"the mail to {to} to arrive")
-        return self.sink.bodies[-1]
+        async def enough() -> bool:
+            return len(self.sink.bodies) >= count
+
+        await self.relay.until(enough, f"{count} messages to arrive")
+        return self.sink.bodies
 
     async def submit(
         self, to: str, *, domain: str = "news.test", campaign: str = "", subject: str = "Hi"
@@ -88,6 +92,14 @@ class SinkRoute:
             ):
                 seen.add((answer.status, answer.headers.get("Location", "")))
         return seen
+
+    async def unsubscribe(self, url: str) -> int:
+        """Unsubscribe by one click (RFC 8058); give the status."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data={"List-Unsubscribe": "One-Click"}) as answer,
+        ):
+            return answer.status
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """Ask the API; it must say yes."""
