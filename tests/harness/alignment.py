@@ -139,29 +139,72 @@ def trimmed(href: str) -> str:
     return href.strip(_AROUND).translate({9: None, 10: None, 13: None})
 
 
+_NAMES = ("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "u")
+_FORMATTING = frozenset(f"{_XHTML}{name}" for name in (*_NAMES, "tt"))
+
+
+@dataclass(slots=True)
+class _Piece:
+    """An element that is no formatting, or a run of text, and the link that it stands in."""
+
+    name: str  # "" for text
+    text: str
+    attributes: dict[str, str]
+    link: dict[str, str]
+
+
 def _trees(was: Element, now: Element, said: Alignment) -> None:
-    """Walk both trees together."""
-    stack = [(was, now)]
-    while stack:
-        old, new = stack.pop()
-        children = [each for each in new if not _is_our_pixel(each)]
-        if old.tag != new.tag or len(old) != len(children):
-            said.wrong.append(f"<{_name(old)}> with {len(old)} became <{_name(new)}>")
+    """Compare what stands in both trees in its order: elements, text, and the links around them.
+
+    Formatting elements that were never closed, links among them, are opened again by whatever
+    comes next (13.2.4.3), the pixel too; so they count by what they stand around.
+    """
+    old, new = _pieces(was)[::-1], _pieces(now)[::-1]
+    while old and new:
+        one, other = old.pop(), new.pop()
+        if one.text and other.text:  # split where either changes its link
+            length = min(len(one.text), len(other.text))
+            for piece, rest in ((one, old), (other, new)):
+                if piece.text[length:]:
+                    rest.append(_Piece("", piece.text[length:], {}, piece.link))
+                piece.text = piece.text[:length]
+        if (one.name, one.text) != (other.name, other.text):
+            said.wrong.append(f"{one.name or one.text!r} became {other.name or other.text!r}")
             return
-        _attributes(old, new, said)
-        if len(children) == len(new) and _text(old) != _text(new):
-            said.wrong.append(f"the text of <{_name(old)}> differs")
-        stack += zip(old, children, strict=True)
+        _attributes(one.name, one.attributes, other.attributes, said)
+        _attributes("a", one.link, other.link, said)
+    if old or new:
+        said.wrong.append(f"{len(old)} elements too few, {len(new)} too many")
 
 
-def _attributes(old: Element, new: Element, said: Alignment) -> None:
-    for name in set(old.keys()) | set(new.keys()):
+def _pieces(root: Element) -> list[_Piece]:
+    found: list[_Piece] = []
+    stack: list[tuple[Element | str, dict[str, str]]] = [(root, {})]
+    while stack:
+        each, link = stack.pop()
+        if isinstance(each, str):
+            found.append(_Piece("", each, {}, link))
+            continue
+        if _is_our_pixel(each):
+            continue
+        inside = dict(each.items()) if each.tag == f"{_XHTML}a" else link
+        if each.tag not in _FORMATTING:
+            found.append(_Piece(_name(each), "", dict(each.items()), link))
+        for child in reversed(list(each)):
+            stack += [(child.tail, inside)] if child.tail else []
+            stack.append((child, inside))
+        stack += [(each.text, inside)] if each.text else []
+    return found
+
+
+def _attributes(tag: str, old: dict[str, str], new: dict[str, str], said: Alignment) -> None:
+    for name in old.keys() | new.keys():
         was, now = old.get(name), new.get(name)
         if was == now or (now is None and name in _MARKS):
             continue
-        link = name == "href" and old.tag in (f"{_XHTML}a", f"{_XHTML}area")
+        link = name == "href" and tag in ("a", "area")
         if not link or was is None or now is None or unmap(now) != trimmed(was):
-            said.wrong.append(f"{name} of <{_name(old)}>: {was!r} became {now!r}")
+            said.wrong.append(f"{name} of <{tag}>: {was!r} became {now!r}")
 
 
 def _is_our_pixel(element: Element) -> bool:
@@ -170,7 +213,3 @@ def _is_our_pixel(element: Element) -> bool:
 
 def _name(element: Element) -> str:
     return str(element.tag).removeprefix(_XHTML)
-
-
-def _text(element: Element) -> str:
-    return (element.text or "") + "".join(child.tail or "" for child in element)
