@@ -35,7 +35,7 @@ _SENT_FROM, _SENT_FOR = 8 * HOUR, 6 * HOUR
 _BLOCK = 2_000  # deliveries whose facts of one kind come together
 _OUTCOMES_LATER, _HITS_LATER = 1, 8  # in blocks
 _EVENTS_PER_ROW = 50
-_TIDY_EVERY = 40  # folds; control does so every few seconds
+_TIDY_EVERY = 5  # folds; control does so every second
 _COUNTED_AS = {
     "requested": ("accepted",),
     "sent": ("delivered", "bounced"),

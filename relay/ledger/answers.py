@@ -23,7 +23,7 @@ from metrics.intervals import DAY, HOUR, Interval, as_text
 from metrics.questions import MOST_ROWS, Plan, Question, UnanswerableError, derive, plan
 from relay.ledger import crowd_counts, tables
 from relay.ledger.engine import Ledger
-from relay.ledger.narrowing import Group, each_place, group_columns, narrowed, values_named
+from relay.ledger.narrowing import Group, group_columns, narrowed, values_named
 
 Value = int | float | None
 Sums = dict[tuple[Group, int], dict[str, int]]
@@ -116,8 +116,8 @@ def _sums(
     if question.interval is not Interval.TOTAL:
         keys.append(cells.c.start)
     statement = select(*keys, *(func.sum(cells.c[name]) for name in planned.columns))
-    source = cells if few is None else each_place(question, cells)
-    statement = narrowed(statement.select_from(source), question, cells, value)
+    places = tables.days if planned.facet else None
+    statement = narrowed(statement.select_from(cells), question, cells, value, places)
     if few is not None:
         statement = statement.where(value.in_(few))
     if planned.facet:

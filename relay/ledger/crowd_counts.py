@@ -16,7 +16,7 @@ from metrics.distinct import Crowd
 from metrics.questions import Plan, Question, UnanswerableError
 from relay.ledger import tables
 from relay.ledger.crowds import absorbed
-from relay.ledger.narrowing import Group, each_place, group_columns, narrowed, values_named
+from relay.ledger.narrowing import Group, group_columns, narrowed, values_named
 
 MOST_CROWDS = 10_000
 DOMAIN_GRAIN = "domain"
@@ -74,17 +74,17 @@ class _Crowds:
 def _sketched(
     question: Question, planned: Plan, measure: int, only: Sequence[Group] | None
 ) -> Select[Any]:
-    """Select the sketches in range; of few recipient domains each is looked up by itself."""
+    """Select the sketches in range; where few recipient domains are named, theirs alone."""
     k = tables.sketches
     statement = select(k.c.start, k.c.sketch, *group_columns(question, k.c.value))
-    few = None
-    if planned.recipient_grain == DOMAIN_GRAIN:
-        few = values_named(question, only)
-    statement = statement.select_from(k if few is None else each_place(question, k))
-    statement = statement.where(k.c.measure == measure, k.c.grain == planned.recipient_grain)
+    few = values_named(question, only) if planned.recipient_grain == DOMAIN_GRAIN else None
+    places = tables.hours if planned.recipient_grain == "hour" else tables.days
+    statement = statement.select_from(k).where(
+        k.c.measure == measure, k.c.grain == planned.recipient_grain
+    )
     if few is not None:
         statement = statement.where(k.c.value.in_(few))
-    return narrowed(statement, question, k, k.c.value)
+    return narrowed(statement, question, k, k.c.value, places)
 
 
 def _waiting_ones(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, select
+from sqlalchemy import ColumnElement, Select, Table, select, tuple_
 
 from metrics.catalogue import MAILING_DIMENSIONS
 from metrics.questions import Question
@@ -22,28 +22,45 @@ def group_columns(question: Question, value: ColumnElement[Any]) -> list[ColumnE
 
 
 def narrowed(
-    statement: Select[Any], question: Question, cells: Table, value: ColumnElement[Any]
+    statement: Select[Any],
+    question: Question,
+    cells: Table,
+    value: ColumnElement[Any],
+    places: Table | None = None,
 ) -> Select[Any]:
     """Keep the question's range and filters of a statement on cells.
 
     Mailings are joined only where a question groups by what they hold; a join costs more than
-    reading the cells. Filters on them become a list of their numbers.
+    reading the cells. Filters on them become a list of their numbers. `places` is a cube of time
+    with a cell for every start and mailing of `cells`: where these lie by start, mailing and value,
+    only those that count are read, and values that are named are looked up one by one.
     """
-    m = tables.mailings.c
-    statement = statement.where(cells.c.start >= question.since, cells.c.start < question.until)
+    m, own = tables.mailings.c, cells.c
+    wanted = _of_mailing(question)
+    numbers = select(m.id).where(*wanted)
     if any(name in MAILING_DIMENSIONS for name in question.group_by):
-        statement = statement.join(tables.mailings, m.id == cells.c.mailing)
-    of_mailing: list[ColumnElement[bool]] = []
+        statement = statement.join(tables.mailings, m.id == own.mailing)
     for name, values in question.where.items():
-        if name == "account":
-            of_mailing.append(m.account.in_([int(v) for v in values]))
-        elif name in MAILING_DIMENSIONS:
-            of_mailing.append(m[name].in_(values))
-        else:
+        if name not in MAILING_DIMENSIONS:
             statement = statement.where(value.in_(values))
-    if of_mailing:
-        statement = statement.where(cells.c.mailing.in_(select(m.id).where(*of_mailing)))
-    return statement
+    if places is None:
+        statement = statement.where(own.start >= question.since, own.start < question.until)
+        return statement.where(own.mailing.in_(numbers)) if wanted else statement
+    p = places.c
+    known = select(p.start, p.mailing).where(p.start >= question.since, p.start < question.until)
+    if wanted:
+        known = known.where(p.mailing.in_(numbers))
+    return statement.where(tuple_(own.start, own.mailing).in_(known))
+
+
+def _of_mailing(question: Question) -> list[ColumnElement[bool]]:
+    """Give the conditions that a question makes on mailings."""
+    m = tables.mailings.c
+    return [
+        m.account.in_([int(v) for v in values]) if name == "account" else m[name].in_(values)
+        for name, values in question.where.items()
+        if name in MAILING_DIMENSIONS
+    ]
 
 
 def values_named(question: Question, groups: Sequence[Group] | None) -> list[str] | None:
@@ -60,15 +77,3 @@ def values_named(question: Question, groups: Sequence[Group] | None) -> list[str
             return None
         few = {group[at[0]] for group in groups}
     return sorted(few) if len(few) <= _MOST_NAMED else None
-
-
-def each_place(question: Question, cells: Table) -> FromClause:
-    """Join cells of a facet with the days and mailings that have any, so that few named values are
-    looked up one by one: a day has too many cells for them to be read through.
-    """
-    d = tables.days.c
-    places = select(d.start, d.mailing).where(d.start >= question.since, d.start < question.until)
-    known = places.subquery("places")
-    return known.join(
-        cells, and_(cells.c.start == known.c.start, cells.c.mailing == known.c.mailing)
-    )

@@ -43,7 +43,7 @@ class Retention(NamedTuple):
 
 
 class Upkeep:
-    """All of it: `tidy` is for every few seconds, `prune` for every hour."""
+    """All of it: `tidy` is for every second, `prune` for every hour."""
 
     def __init__(
         self,

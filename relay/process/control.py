@@ -47,7 +47,8 @@ from relay.web.page.live import Live
 _log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 20.0
-_TIDY_SECONDS = 5.0
+_AWAY_SECONDS = 2.0  # between tries to reach a database server
+_TIDY_SECONDS = 1.0
 _PRUNE_SECONDS = 3600.0
 
 
@@ -197,8 +198,12 @@ async def _serve_admin(
 
 
 async def _patiently(stack: contextlib.AsyncExitStack, url: str, child: Child) -> Ledger:
-    """Open the ledger; a predecessor that is still ending keeps its lock for a moment."""
+    """Open the ledger; a predecessor that is still ending keeps its lock for a moment.
+
+    A database server that is away is waited for: mail goes on without it.
+    """
     deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
+    pause = 0.1
     while True:
         child.go_on()
         try:
@@ -206,4 +211,9 @@ async def _patiently(stack: contextlib.AsyncExitStack, url: str, child: Child) -
         except LedgerBusyError:
             if asyncio.get_running_loop().time() > deadline:
                 raise
-        await asyncio.sleep(0.1)
+        except StorageError as problem:
+            if not url.startswith("postgresql"):
+                raise
+            _log.error("waiting for the ledger: %s", problem)
+            pause = min(pause * 2, _AWAY_SECONDS)
+        await asyncio.sleep(pause)
