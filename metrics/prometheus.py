@@ -55,6 +55,10 @@ METRICS: dict[str, Named] = {
         Named("waypost_shunted_events", "gauge", (), "Facts set aside because unreadable."),
         Named("waypost_queued", "gauge", ("queue",), "Deliveries in the spools, by state."),
         Named("waypost_oldest_queued_seconds", "gauge", (), "Age of the oldest waiting delivery."),
+        Named(
+            "waypost_ledger_durable", "gauge", (),
+            "0 while the ledger's server runs without fsync: a power cut may lose what it said.",
+        ),
         Named("waypost_outbox_bytes", "gauge", ("worker",), "Facts not folded yet."),
         Named("waypost_outbox_lag_seconds", "gauge", ("worker",), "Age of the oldest such fact."),
         Named("waypost_worker_up", "gauge", ("worker",), "1 while a worker is connected."),

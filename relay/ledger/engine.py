@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,10 +33,20 @@ from relay.errors import ConfigError, StorageError
 from relay.ledger.migrate import migrate
 from relay.ledger.recipient_keys import load_recipient_keys
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 _WRITE_LOCK = 0x5761_7970  # one number for every node that shares a PostgreSQL ledger
+_NETWORK = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""To notice a database server that is gone without a word: seconds, the last in milliseconds."""
 _CACHE_KIB = 64 * 1024  # of the writing connection; a reader has a quarter
 
 
@@ -46,8 +57,14 @@ class LedgerBusyError(StorageError):
 class Ledger:
     """An open ledger. Made by `open_ledger`; safe to use from any task of its event loop."""
 
-    def __init__(self, writer: Engine, reader: Engine, readers: int) -> None:
-        """Take two engines on the same database: one that writes, one that only reads."""
+    def __init__(
+        self, writer: Engine, reader: Engine, readers: int, *, durable: bool = True
+    ) -> None:
+        """Take two engines on the same database: one that writes, one that only reads.
+
+        `durable`: whether a commit survives a power cut, as far as the server says.
+        """
+        self.durable = durable
         self._writer = writer
         self._reader = reader
         self._writing = ThreadPoolExecutor(1, "ledger-write")
@@ -162,11 +179,30 @@ def _open(url: URL, readers: int) -> Ledger:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"))
             migrate(connection)
             load_recipient_keys(connection)  # made here, so that reading never has to
+            unsafe = _unsafe(connection)
     except BaseException:
         reader.dispose()
         writer.dispose()
         raise
-    return Ledger(writer, reader, readers)
+    if unsafe:
+        _log.warning(
+            "THE LEDGER IS NOT DURABLE: the PostgreSQL server runs with %s; a power cut can lose "
+            "or damage what it has confirmed. Statistics, accounts and settings are at risk.",
+            " and ".join(f"{name} = off" for name in unsafe),
+        )
+    return Ledger(writer, reader, readers, durable=not unsafe)
+
+
+def _unsafe(connection: Connection) -> list[str]:
+    """Name the server's settings that take durability away; those of a session are ours."""
+    if connection.dialect.name != "postgresql":
+        return []
+    settings = ("fsync", "full_page_writes")
+    return [
+        name
+        for name in settings
+        if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off"
+    ]
 
 
 def _sqlite_engines(path: Path, readers: int) -> tuple[Engine, Engine]:
@@ -221,9 +257,12 @@ def _postgres_engines(url: URL, readers: int) -> tuple[Engine, Engine]:
             cursor.execute("SET TIME ZONE 'UTC'")
         raw.commit()
 
-    writer = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    writer = create_engine(
+        url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=_NETWORK
+    )
     reader = create_engine(
         url,
+        connect_args=_NETWORK,
         pool_size=readers,
         max_overflow=0,
         pool_pre_ping=True,

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from relay.errors import WaypostError
+from relay.errors import StorageError, WaypostError
 from relay.link import frames
 from relay.settings import Change
 from relay.spool.protocol import Batch
@@ -197,7 +197,7 @@ class Hub:
                 await self._take(peer, await frames.read(reader))
         except (OSError, EOFError) as problem:
             _log.info("worker %s: link closed: %s", peer.worker if peer else "?", problem)
-        except frames.LinkError as problem:
+        except (frames.LinkError, StorageError) as problem:
             _log.warning("worker %s: %s", peer.worker if peer else "?", problem)
         except asyncio.CancelledError:
             pass  # the server is being closed; asyncio logs a cancelled handler as an error

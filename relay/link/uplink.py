@@ -107,10 +107,12 @@ class Uplink:
             except (OSError, EOFError, frames.LinkError) as problem:
                 _log.warning("link to control lost: %s", problem)
             finally:
+                if self.connected:  # else control is there and the ledger is not
+                    pause = _RECONNECT_SECONDS[0]
                 self.connected = False
                 writer.close()
-            pause = _RECONNECT_SECONDS[0]
             await asyncio.sleep(pause)
+            pause = min(pause * 2, _RECONNECT_SECONDS[1])
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._renewed.clear()

@@ -57,6 +57,7 @@ class Measuring:
 
     def _samples(self) -> Iterator[Sample]:
         yield Sample("waypost_info", (_version(), self._node), 1.0)
+        yield Sample("waypost_ledger_durable", (), float(self._ledger.durable))
         peers = self._hub.peers
         for index in range(self._workers):
             yield Sample("waypost_worker_up", (str(index),), float(index in peers))

@@ -18,6 +18,7 @@ from types import TracebackType
 
 import aiohttp
 
+from relay.sandbox.dialogue import Dialogue
 from relay.sandbox.session import Take, Told, no_take, no_told
 from relay.sandbox.sink import Sink
 from tests.harness.checker import (
@@ -74,9 +75,11 @@ class CrashStage:
         environment: Mapping[str, str] | None = None,
         take: Take = no_take,
         told: Told = no_told,
+        kept: Callable[[Path], Kept] = read_kept,
     ) -> None:
         """Prepare; `broken` names a break (breaks/sitecustomize.py), `prefix` goes before the
-        command and `environment` with it, `take` and `told` hear of arrivals.
+        command and `environment` with it, `take` and `told` hear of arrivals, `kept` reads what a
+        stopped relay has.
         """
         self.directory = directory
         self.relay: RelayUnderTest
@@ -86,6 +89,7 @@ class CrashStage:
         self._workers = workers
         self._settings = dict(settings or {})
         self._broken = broken
+        self._read_kept = kept
         self._passwordless = passwordless
         self._prefix = tuple(prefix)
         self._environment = dict(environment or {})
@@ -183,6 +187,19 @@ class CrashStage:
         await self.relay.start()
         self._keeper = asyncio.create_task(self._keep())
 
+    async def launch(self, seconds: float = 60.0) -> None:
+        """Start it again after `stop`, and wait only until it takes mail."""
+        await self.relay.launch()
+
+        async def taking() -> bool:
+            with contextlib.suppress(OSError, EOFError, TimeoutError):
+                async with Dialogue(*self.relay.address("submission")):
+                    return True
+            return False
+
+        await self.relay.until(taking, "mail to be taken", seconds)
+        self._keeper = asyncio.create_task(self._keep())
+
     async def ready(self, seconds: float = 30.0) -> None:
         """Wait until the relay says that it can do its work."""
         await self.relay.until(self.relay.is_ready, "the relay to be ready again", seconds)
@@ -207,7 +224,7 @@ class CrashStage:
                 await self._counted(max(0.0, deadline - time.monotonic()))
             await self._let_die()
             status = await self.relay.stop()
-            kept = read_kept(self.relay.data_dir)
+            kept = self._read_kept(self.relay.data_dir)
             if not (kept.waiting or kept.unsent) or time.monotonic() > deadline:
                 break
             await self.relay.start()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -47,6 +48,8 @@ class FaultProxy:
     def __init__(self, target: tuple[str, int], weather: Weather | None = None) -> None:
         """Prepare; `start` opens the door."""
         self.weather = weather or Weather()
+        self.chosen: Callable[[int], Weather] | None = None  # by the number of the connection
+        self._number = 0
         self._target = target
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,7 +83,8 @@ class FaultProxy:
             writer.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        weather = self.weather
+        self._number += 1
+        weather = self.weather if self.chosen is None else self.chosen(self._number)
         far_reader, far_writer = await asyncio.open_connection(*self._target)
         try:
             async with asyncio.TaskGroup() as both:

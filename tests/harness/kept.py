@@ -40,11 +40,7 @@ class Kept:
 
 def read_kept(data_dir: Path) -> Kept:
     """Read everything under the data directory of a stopped relay."""
-    waiting = unsent = 0
-    for path in data_dir.glob("spool/*/spool.sqlite"):
-        with _open(path) as spool:
-            waiting += _one(spool, "SELECT (SELECT count(*) FROM queued) + count(*) FROM claimed")
-            unsent += _one(spool, "SELECT count(*) FROM outbox")
+    waiting, unsent = read_spools(data_dir)
     with _open(data_dir / "ledger.sqlite") as ledger:
         final = dict(
             ledger.execute(
@@ -64,10 +60,20 @@ def read_kept(data_dir: Path) -> Kept:
     )
 
 
+def read_spools(data_dir: Path) -> tuple[int, int]:
+    """Count the deliveries that wait in the spools, and the outbox rows."""
+    waiting = unsent = 0
+    for path in data_dir.glob("spool/*/spool.sqlite"):
+        with _open(path) as spool:
+            waiting += _one(spool, "SELECT (SELECT count(*) FROM queued) + count(*) FROM claimed")
+            unsent += _one(spool, "SELECT count(*) FROM outbox")
+    return waiting, unsent
+
+
 def integrity(data_dir: Path) -> list[str]:
     """Ask SQLite whether each file is whole; gives what it says against one."""
     said = []
-    for path in (*data_dir.glob("spool/*/spool.sqlite"), data_dir / "ledger.sqlite"):
+    for path in (*data_dir.glob("spool/*/spool.sqlite"), *data_dir.glob("ledger.sqlite")):
         with _open(path) as database:
             for (line,) in database.execute("PRAGMA integrity_check"):
                 if line != "ok":

@@ -50,10 +50,14 @@ class Cluster:
             "initdb", "-D", str(self._data), "-A", "trust", "-U", "waypost", "-E", "UTF8", "-N",
             "--locale=C",
         )  # fmt: skip
-        options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {self.port} -k {folder}"
-        self._run(
-            "pg_ctl", "-D", str(self._data), "-l", str(folder / "log"), "-w", "-o", options, "start"
-        )
+        self._folder = folder
+        self.start()
+
+    def start(self, more: str = "-c fsync=off") -> None:
+        """Start the server; `more` are options of it."""
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self._folder} {more}"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-l", log, "-w", "-o", options, "start")
 
     def _run(self, program: str, *arguments: str) -> None:
         command: Sequence[str] = [*self._as_user, str(self._programs / program), *arguments]

@@ -104,6 +104,12 @@ class RelayUnderTest:
 
     async def start(self, seconds: float = 60.0) -> None:
         """Start the relay and wait until it says that it is ready."""
+        await self.launch()
+        await self.until(self.is_ready, "the relay to be ready", seconds)
+        self.pids()
+
+    async def launch(self) -> None:
+        """Start the relay."""
         self.starts += 1
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -116,8 +122,6 @@ class RelayUnderTest:
                 stderr=log,
                 start_new_session=True,
             )
-        await self.until(self.is_ready, "the relay to be ready", seconds)
-        self.pids()
 
     async def is_ready(self) -> bool:
         """Ask /readyz; raises RelayEndedError when the relay has ended instead."""

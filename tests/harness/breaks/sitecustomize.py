@@ -5,6 +5,7 @@ Python runs this file at its start when its folder is on PYTHONPATH. WAYPOST_BRE
 ack-early       the client is told 250 before the commit
 forget-claimed  a start drops what was claimed when the process died, instead of trying it again
 expire-by-clock a delivery is given up by its age alone, however often it was tried
+forget-marks    the ledger folds what it is given, whether or not it has it already
 swallow-sync    a sync that fails is taken for one that did not
 """
 
@@ -67,7 +68,14 @@ def _expire_by_clock() -> None:
     Schedule.least_attempts = property(lambda _self: 0)  # type: ignore[assignment]  # the break
 
 
+def _forget_marks() -> None:
+    from relay.ledger import fold
+
+    fold._mark = lambda connection, spool: 0
+
+
 _BREAKS = {
+    "forget-marks": _forget_marks,
     "expire-by-clock": _expire_by_clock,
     "ack-early": _ack_early,
     "forget-claimed": _forget_claimed,

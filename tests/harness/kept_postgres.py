@@ -1,0 +1,39 @@
+"""What a relay has kept whose ledger is PostgreSQL: its spools from their files, the rest by asking
+the database.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from metrics.events import Kind
+from metrics.fate import NUMBER
+from tests.harness.kept import Kept, read_spools
+
+
+def read_kept_postgres(data_dir: Path, url: str) -> Kept:
+    """Read everything of a stopped relay."""
+    waiting, unsent = read_spools(data_dir)
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
+    try:
+        with engine.begin() as connection:
+            rows = connection.execute(
+                text("SELECT final, count(*) FROM deliveries WHERE accepted_at > 0 GROUP BY final")
+            )
+            final = {int(row[0]): int(row[1]) for row in rows}
+            twice = connection.execute(text("SELECT count(*) FROM deliveries WHERE finals > 1"))
+            anomalies = int(twice.scalar_one())
+    finally:
+        engine.dispose()
+    return Kept(
+        waiting=waiting,
+        unsent=unsent,
+        accepted=sum(final.values()),
+        delivered=final.get(NUMBER[Kind.DELIVERED], 0),
+        bounced=final.get(NUMBER[Kind.BOUNCED], 0),
+        failed=final.get(NUMBER[Kind.FAILED], 0),
+        open=final.get(0, 0),
+        anomalies=anomalies,
+    )
