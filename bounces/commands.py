@@ -16,6 +16,7 @@ from typing import IO, BinaryIO
 import msgspec
 
 from bounces.classify import classify_line
+from bounces.mbox import mails_in, named
 from bounces.read import read
 from bounces.report import Record, Report
 
@@ -49,9 +50,9 @@ def report_line(file: str, report: Report) -> bytes:
 
 
 def read_files(paths: Iterable[str], out: IO[bytes], *, stdin: BinaryIO | None = None) -> int:
-    """Read mails from files (`-` is standard input, one mail) and write a JSON line for each.
+    """Read mails from files (`-` is standard input) and write a JSON line for each.
 
-    Gives the exit status: 0, or 1 if a file could not be opened.
+    An mbox file gives a line for each of its mails, the second under the name `FILE#2`. Gives the exit status: 0, or 1 if a file could not be opened.
     """
     status = 0
     for path in paths:
@@ -67,7 +68,8 @@ def read_files(paths: Iterable[str], out: IO[bytes], *, stdin: BinaryIO | None =
             }
             out.write(msgspec.json.encode(said) + b"\n")
             continue
-        out.write(report_line(path, read(message)) + b"\n")
+        for number, mail in enumerate(mails_in(message), 1):
+            out.write(report_line(named(path, number), read(mail)) + b"\n")
     return status
 
 

@@ -19,7 +19,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("bounce", help="read bounces and complaints")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     read = verbs.add_parser("read", help="read mails that came back; one JSON line each")
-    read.add_argument("files", nargs="+", metavar="FILE", help="mails; - is standard input")
+    read.add_argument(
+        "files", nargs="+", metavar="FILE", help="mails or mbox files; - is standard input"
+    )
     read.set_defaults(run=_read)
 
     one = verbs.add_parser("report", help="hand mails in as if they had come back; JSON lines")
@@ -39,6 +41,8 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from bounces.mbox import mails_in, named
+
     with open_door(options) as door:
         for name in options.files:
             try:
@@ -46,8 +50,9 @@ def _report(options: argparse.Namespace) -> None:
             except OSError as problem:
                 raise CommandError(f"{name}: cannot be read: {problem.strerror}") from None
             query = {"address": options.address or None}
-            answer = door.send("POST", "/reports", "message/rfc822", raw, query)
-            as_json({"file": name, **answer})
+            for number, mail in enumerate(mails_in(raw), 1):
+                answer = door.send("POST", "/reports", "message/rfc822", mail, query)
+                as_json({"file": named(name, number), **answer})
 
 
 def _unlinked(options: argparse.Namespace) -> None:

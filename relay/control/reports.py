@@ -23,7 +23,8 @@ from metrics.events import Event
 from relay.clock import Clock, now
 from relay.control.changes import Books
 from relay.inbound.facts import stated, wish_of
-from relay.ledger.tables import deliveries, mailings
+from relay.ledger.by_message_id import find_delivery
+from relay.ledger.tables import deliveries
 from relay.mail.header import split
 from relay.mail.keyring import KeyRing
 from relay.settings import Settings
@@ -116,21 +117,8 @@ def _spelled(text: str, ring: KeyRing) -> bytes:
 
 
 def _by_message_id(connection: Connection, message_id: str, recipient: str) -> Ids | None:
-    """Find the delivery; without a recipient only where the message had a single one."""
-    columns = deliveries.c
-    spellings = {message_id, f"<{message_id.strip('<>')}>", message_id.strip("<>")}
-    wanted = (
-        select(columns.id, mailings.c.account, columns.recipient)
-        .join(mailings, mailings.c.id == columns.mailing)
-        .where(columns.message_id.in_(spellings))
-        .limit(1000)
-    )
-    rows = connection.execute(wanted).all()
-    if recipient:
-        rows = [row for row in rows if row.recipient.lower() == recipient.lower()]
-    if len(rows) != 1:
-        return None
-    return Ids(delivery=rows[0].id, account=rows[0].account)
+    found = find_delivery(connection, message_id, recipient)
+    return Ids(delivery=found.delivery, account=found.account) if found else None
 
 
 def _recipient(connection: Connection, delivery: int) -> str:

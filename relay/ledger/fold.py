@@ -23,6 +23,7 @@ from metrics.hits import Classifier, Unjudged
 from metrics.sheet import Sheet
 from relay.clock import Clock, now
 from relay.ledger import tables
+from relay.ledger.by_message_id import link_unowned
 from relay.ledger.delivery_fold import HITS_TOGETHER, DeliveryFold, Known, describes
 from relay.ledger.engine import Ledger
 from relay.ledger.horizon import load_horizon
@@ -93,6 +94,7 @@ class Folder:
         if not fresh:
             return Folded(spool, mark, 0, 0, frozenset(), ())
         facts, shunted = read_batches(fresh[seq] for seq in sorted(fresh))
+        facts = link_unowned(connection, facts)
         touched = self._fold_facts(connection, facts)
         mark = max(fresh)
         self._shunt(connection, spool, shunted)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from bounces.commands import classify_lines, read_files
+from bounces.mbox import mails_in
 
 MAILS = Path(__file__).parent / "mails"
 
@@ -82,3 +83,29 @@ def test_reply_classify_prints_a_line_per_reply() -> None:
         "next-host",
         "slow-down",
     )
+
+
+def test_an_mbox_gives_a_line_for_each_mail(tmp_path: Path) -> None:
+    """The second is named after the file; a sentence that begins with From is no separator."""
+    head = b"From MAILER-DAEMON Sat Sep 20 04:19:18 2008\n"
+    first = (
+        MAILS / "postfix-unknown.eml"
+    ).read_bytes() + b"\n\nFrom here on all is well.\n>From x\n"
+    box = tmp_path / "box"
+    for ends in (b"\n", b"\r\n"):
+        second = head + (MAILS / "out-of-office.eml").read_bytes()
+        box.write_bytes((head + first + b"\n" + second).replace(b"\n", ends))
+        out = io.BytesIO()
+        assert read_files([str(box)], out) == 0
+        assert [(line["file"], line["kind"]) for line in lines(out)] == [
+            (str(box), "bounce"),
+            (f"{box}#2", "autoreply"),
+        ]
+
+
+def test_a_mail_is_no_mbox() -> None:
+    """What does not begin with a separator is one mail, byte for byte."""
+    mail = b"Subject: x\n\nFrom MAILER-DAEMON Sat Sep 20 04:19:18 2008\n\n>From y\n"
+    assert list(mails_in(mail)) == [mail]
+    assert list(mails_in(b"From nowhere\n\nx")) == [b"From nowhere\n\nx"]
+    assert list(mails_in(b"")) == [b""]
