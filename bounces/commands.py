@@ -52,7 +52,8 @@ def report_line(file: str, report: Report) -> bytes:
 def read_files(paths: Iterable[str], out: IO[bytes], *, stdin: BinaryIO | None = None) -> int:
     """Read mails from files (`-` is standard input) and write a JSON line for each.
 
-    An mbox file gives a line for each of its mails, the second under the name `FILE#2`. Gives the exit status: 0, or 1 if a file could not be opened.
+    An mbox file gives a line for each of its mails, the second under the name `FILE#2`. Gives the
+    exit status: 0, or 1 if a file could not be opened.
     """
     status = 0
     for path in paths:
