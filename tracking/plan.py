@@ -111,7 +111,8 @@ def compile_plan(
     without scheme and host, nothing for any message.
     """
     host = (urlsplit(base_url).hostname or "").lower()
-    if not host or not base_url.isascii() or base_url.endswith("/"):
+    web = base_url.startswith(("http://", "https://")) and base_url.isascii()
+    if not host or not web or base_url.endswith("/"):
         raise ValueError(f"base URL {base_url!r}: expected scheme and host, like https://t.test")
     limits = budget or Budget()
     if not (switches.opens or switches.clicks):

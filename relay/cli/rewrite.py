@@ -53,13 +53,15 @@ def _switches(parser: argparse.ArgumentParser) -> None:
 
 
 def _rewrite(options: argparse.Namespace) -> int:
+    from tracking.explain import MESSAGE_RULES, sentence
     from tracking.render import render
     from tracking.tokens import Identity, Mint
 
     message = _read(options.mail)
     plan = _plan(options, message)
     if plan.skipped:
-        print(f"left as it is: {plan.skipped}", file=sys.stderr)
+        because = sentence(plan.skipped, MESSAGE_RULES)
+        print(f"left as it is: {because} ({plan.skipped})", file=sys.stderr)
     mint = Mint(_ring(options), plan.host)
     who = Identity(delivery=_DELIVERY, account=_ACCOUNT, domain=_DOMAIN, campaign=1)
     rewritten = b"".join(render(message, plan, mint, who, opens=True, clicks=True))
@@ -75,14 +77,16 @@ def _rewrite(options: argparse.Namespace) -> int:
 
 def _token(options: argparse.Namespace) -> int:
     from tracking.tokens import BadTokenError, read
+    from tracking.urls import BadDestinationError, destination
 
     ring, status = _ring(options), 0
     for url in options.urls:
-        parts = urlsplit(url)
-        text = parts.path.rpartition("/")[2].removesuffix(".gif")
         try:
+            parts = urlsplit(url)
+            text = parts.path.rpartition("/")[2].removesuffix(".gif")
             token = read(text, (parts.hostname or "").lower(), ring)
-        except BadTokenError:
+            leads_to = destination(token.destination).url if token.destination else ""
+        except (BadTokenError, BadDestinationError, ValueError):  # ValueError: no URL at all
             print(json.dumps({"url": url, "error": "not a token of this key ring and host"}))
             status = 1
             continue
@@ -97,7 +101,7 @@ def _token(options: argparse.Namespace) -> int:
                     "domain": identity.domain,
                     "campaign": identity.campaign,
                     "link": token.link,
-                    "destination": token.destination.decode("ascii"),
+                    "destination": leads_to,
                 }
             )
         )

@@ -48,7 +48,7 @@ def test_a_plan_without_pixel_never_gains_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "base", ["", "t.test", "https://t.test/", "https://", "https://\u00fc.test"]
+    "base", ["", "t.test", "https://t.test/", "https://", "https://\u00fc.test", "ftp://t.test"]
 )
 def test_a_base_url_needs_scheme_and_host(base: str) -> None:
     with pytest.raises(ValueError, match="expected scheme and host"):
