@@ -15,13 +15,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tests.harness.fake_dns import FakeDns, Zone
 from tests.harness.provision import must, provision
 from tests.harness.relay_under_test import RelayUnderTest, Settings
 from tests.harness.scripted_mx import EXTENSIONS, ScriptedMx
 
-MAIL = "From: <news@{sender}>\r\nTo: <{to}>\r\nSubject: Hi\r\n{fields}\r\nHello\r\n"
+MAIL = "From: <news@{sender}>\r\nTo: <{to}>\r\nSubject: Hi\r\n{fields}\r\n{text}"
 
 
 class WatchedMx(ScriptedMx):
@@ -31,11 +32,14 @@ class WatchedMx(ScriptedMx):
         """See ScriptedMx."""
         super().__init__(**options)
         self.peers: Counter[str] = Counter()
+        self.peer_of: dict[int, str] = {}  # by number of the session
         self.open = 0
         self.most = 0
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.peers[writer.get_extra_info("peername")[0]] += 1
+        peer = writer.get_extra_info("peername")[0]
+        self.peers[peer] += 1
+        self.peer_of[self.sessions + 1] = peer
         self.open += 1
         self.most = max(self.most, self.open)
         try:
@@ -114,15 +118,25 @@ class Sender:
 
     relay: RelayUnderTest
 
-    async def submit(self, *recipients: str, sender: str = "news.test", fields: str = "") -> None:
-        """Submit one mail for each recipient."""
-        await asyncio.to_thread(self._submit, recipients, sender, fields)
+    async def submit(
+        self,
+        *recipients: str,
+        sender: str = "news.test",
+        fields: str = "",
+        text: str = "Hello\r\n",
+        together: bool = False,
+    ) -> None:
+        """Submit one mail for each recipient, or one for all together."""
+        envelopes = [list(recipients)] if together else [[one] for one in recipients]
+        await asyncio.to_thread(self._submit, envelopes, sender, fields, text)
 
-    def _submit(self, recipients: tuple[str, ...], sender: str, fields: str) -> None:
+    def _submit(self, envelopes: list[list[str]], sender: str, fields: str, text: str) -> None:
         with smtplib.SMTP(*self.relay.address("plain")) as smtp:
-            for to in recipients:
-                text = MAIL.format(to=to, sender=sender, fields=fields)
-                smtp.sendmail(f"news@{sender}", [to], text)
+            for to in envelopes:
+                mail = MAIL.format(to=to[0], sender=sender, fields=fields, text=text)
+                utf8 = [] if "".join(to).isascii() else ["SMTPUTF8"]
+                options = ["BODY=8BITMIME", *utf8]
+                smtp.sendmail(f"news@{sender}", to, mail.encode(), options)
 
     async def stages(self) -> dict[str, str]:
         """Give the state of each recipient's delivery, by domain."""
@@ -133,9 +147,19 @@ class Sender:
             found[one["recipient_domain"]] = one["state"]
         return found
 
-    async def story(self, domain: str) -> list[dict[str, Any]]:
-        """Give the events of the first delivery to a domain."""
-        answer = await must(self.relay, "GET", f"/deliveries?limit=500&recipient=a@{domain}")
+    async def recipient_becomes(self, recipient: str, state: str, seconds: float = 40.0) -> None:
+        """Wait until the one delivery to a recipient has this state."""
+
+        async def equal() -> bool:
+            answer = await must(self.relay, "GET", f"/deliveries?recipient={quote(recipient)}")
+            return [one["state"] for one in answer["items"]] == [state]
+
+        await self.relay.until(equal, f"{recipient} to be {state}", seconds)
+
+    async def story(self, domain: str, local: str = "a") -> list[dict[str, Any]]:
+        """Give the events of the one delivery to LOCAL@domain."""
+        recipient = quote(f"{local}@{domain}")
+        answer = await must(self.relay, "GET", f"/deliveries?limit=500&recipient={recipient}")
         (one,) = answer["items"]
         told = await must(self.relay, "GET", f"/deliveries/{one['id']}")
         return list(told["events"])

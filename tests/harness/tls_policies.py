@@ -54,9 +54,11 @@ def zone_with(records: dict[str, list[str]] | None = None, policy_id: str = "1")
 
 @dataclass
 class PolicyServer:
-    """An HTTPS server for policies."""
+    """An HTTPS server for policies; `texts` and `locations` are those of single domains."""
 
     text: str = POLICY
+    texts: dict[str, str] = field(default_factory=dict)
+    locations: dict[str, str] = field(default_factory=dict)
     status: int = 200
     location: str = ""
     asked: list[str] = field(default_factory=list)
@@ -65,8 +67,12 @@ class PolicyServer:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer as told."""
         self.asked.append(request.path)
-        headers = {"Location": self.location} if self.location else {}
-        return web.Response(text=self.text, status=self.status, headers=headers)
+        domain = request.host.partition(":")[0].removeprefix("mta-sts.")
+        location = self.locations.get(domain, self.location)
+        headers = {"Location": location} if location else {}
+        status = 302 if domain in self.locations else self.status
+        text = self.texts.get(domain, self.text)
+        return web.Response(text=text, status=status, headers=headers)
 
 
 @asynccontextmanager
