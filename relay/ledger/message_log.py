@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, and_, not_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, not_, or_, select, text
 
 from metrics.events import Kind
 from metrics.fate import KINDS, NUMBER
@@ -24,6 +24,7 @@ from relay.ledger.recipient_keys import load_recipient_keys
 
 MOST_AT_ONCE = 1000
 _WINDOW = 50_000
+_STATE_WINDOW = 10_000
 _WINDOWS = 20
 _MOST_MAILINGS = 50
 
@@ -111,6 +112,26 @@ _STATES: dict[Stage, ColumnElement[bool]] = {
 }
 
 
+_NOT_DELIVERED = tables.NOT_DELIVERED + " AND final = "
+_INDEXED: dict[Stage, tuple[str, ...]] = {
+    Stage.WAITING: (tables.IN_STATE["deliveries_unfinished"],),
+    Stage.DEFERRED: (tables.IN_STATE["deliveries_unfinished"],),
+    Stage.BOUNCED: (
+        f"{_NOT_DELIVERED}{NUMBER[Kind.BOUNCED]}",
+        tables.IN_STATE["deliveries_bounced_later"],
+    ),
+    Stage.FAILED: (f"{_NOT_DELIVERED}{NUMBER[Kind.FAILED]}",),
+    Stage.EXCLUDED: (f"{_NOT_DELIVERED}{NUMBER[Kind.EXCLUDED]}",),
+    Stage.REJECTED: (f"{_NOT_DELIVERED}{NUMBER[Kind.REJECTED]}",),
+    Stage.OPENED: (tables.IN_STATE["deliveries_opened"],),
+    Stage.CLICKED: (tables.IN_STATE["deliveries_clicked"],),
+    Stage.UNSUBSCRIBED: (tables.IN_STATE["deliveries_unsubscribed"],),
+    Stage.COMPLAINED: (tables.IN_STATE["deliveries_complained"],),
+}
+"""The states that have an index, with its condition; that holds all of the state, and little
+more."""
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """A page of the log. `next` goes into the next search's `before`; 0 when there is no more.
 
@@ -152,8 +173,9 @@ async def search_page(ledger: Ledger, wanted: Search) -> Page:
 def _search(connection: Connection, wanted: Search) -> Page:
     """Look at the fewest rows an index allows.
 
-    By recipient or message that is few. Otherwise rows are walked from the newest down: those of
-    the mailings asked for, where these are not many, else all; never more than `_WINDOW` of each.
+    By recipient or message that is few. Otherwise rows are walked from the newest down: those in
+    the state asked for where it has an index, those of the mailings asked for where these are not
+    many, else all; never more than a window of each.
     """
     conditions: list[ColumnElement[bool]] = [_d.mailing != 0, *_by_key(connection, wanted)]
     floor = 0
@@ -162,7 +184,12 @@ def _search(connection: Connection, wanted: Search) -> Page:
         conditions.append(_d.id < wanted.before)
     if wanted.state is not None:
         conditions.append(_STATES[wanted.state])
-    if mailings is not None and len(mailings) <= _MOST_MAILINGS:
+    selective = wanted.recipient or wanted.message or wanted.message_id
+    if wanted.state in _INDEXED and not selective:
+        if mailings is not None:
+            conditions.append(_d.mailing.in_(mailings))
+        ids, floor = _in_state(connection, conditions, wanted, mailings)
+    elif mailings is not None and len(mailings) <= _MOST_MAILINGS:
         if wanted.state is not None:
             floor = max((_floor(connection, wanted, one) for one in mailings), default=0)
         found: list[int] = []
@@ -172,7 +199,6 @@ def _search(connection: Connection, wanted: Search) -> Page:
     else:
         if mailings is not None:
             conditions.append(_d.mailing.in_(mailings))
-        selective = wanted.recipient or wanted.message or wanted.message_id
         if not selective and (wanted.state is not None or mailings is not None):
             floor = _floor(connection, wanted, None)
         ids = _ids(connection, [*conditions, _d.id >= floor], wanted)
@@ -204,6 +230,37 @@ def _mailings(connection: Connection, wanted: Search) -> list[int] | None:
     if not conditions:
         return None
     return list(connection.scalars(select(_m.id).where(*conditions)))
+
+
+def _in_state(
+    connection: Connection,
+    conditions: Sequence[ColumnElement[bool]],
+    wanted: Search,
+    mailings: list[int] | None,
+) -> tuple[list[int], int]:
+    """Give the ids found by the index of a state, and the smallest looked at, 0 for all.
+
+    Mail of some mailings lies between their first and last ids: only that stretch is looked at.
+    """
+    first, last = 0, wanted.before or 1 << 62
+    if mailings is not None and len(mailings) <= _MOST_MAILINGS:
+        ends = [
+            connection.scalar(select(_d.id).where(_d.mailing == one).order_by(order).limit(1)) or 0
+            for one in mailings
+            for order in (_d.id, _d.id.desc())
+        ]
+        first, last = min(ends, default=0), min(last, max(ends, default=0) + 1)
+    one = tables.deliveries.alias("one")
+    found: list[Select[tuple[int]]] = [
+        select(one.c.id)
+        .where(text(condition), one.c.id >= first, one.c.id < last)
+        .order_by(one.c.id.desc())
+        .limit(_STATE_WINDOW)
+        for condition in _INDEXED[wanted.state or Stage.WAITING]
+    ]
+    ends = [connection.scalar(each.offset(_STATE_WINDOW - 1).limit(1)) or 0 for each in found]
+    looked = or_(*(_d.id.in_(each) for each in found))
+    return _ids(connection, [*conditions, looked, _d.id >= max(ends)], wanted), max(ends)
 
 
 def _floor(connection: Connection, wanted: Search, mailing: int | None) -> int:
