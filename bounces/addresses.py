@@ -27,7 +27,8 @@ _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 # Chinese and Japanese text stands next to an address without a blank.
 _ASCII_TAIL = re.compile(r"[^\x00-\u2e7f]([!-~]+)$")
 _CJK_BEHIND = re.compile(r"(?<=[!-~])[^\x00-\u2e7f].*", re.DOTALL)
-_EDGES = "'`\"*.,;:!?=|-"
+_EDGES = "'`\"*.,;:!?=|-{}\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a"
+_BEHIND = ">.-_}\u00ab\u00bb\u2018\u2019\u201c\u201d\u2039\u203a"
 _QUOTED: Final = re.compile(r"=\?|\?=")
 
 
@@ -64,7 +65,7 @@ def clean(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not local.startswith('"'):
         local = local.lstrip(_EDGES)
-    local, domain = _out_of_cjk(local), _CJK_BEHIND.sub("", domain).rstrip(".>-_")
+    local, domain = _out_of_cjk(local), _CJK_BEHIND.sub("", domain).rstrip(_BEHIND)
     if not (at and local and domain) or len(local) + len(domain) > 319 or _QUOTED.search(local):
         return ""
     return f"{local}@{domain}"

@@ -11,13 +11,21 @@ import re
 from typing import Final
 
 MAX_SIGNATURE: Final = 3000
+MAX_GREETING: Final = 600  # a greeting further from the end is none
 MAX_SHORT: Final = 80  # a paragraph as short as this with an address in it may name who failed
 MIN_NOTICE: Final = 30  # characters in front of a signature; with fewer it is no signature
 
 _SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
+_GREETING = re.compile(
+    r"^[ \t]*(?:(?:best |kind |warm )?regards|sincerely(?: yours)?|yours (?:sincerely|truly)"
+    r"|thank you|thanks|mit freundlichen gr.{2,5}|cordialement|saludos|atentamente|cordiali saluti)"
+    r"[ \t]*[,.!]?[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _ASIDE = re.compile(
-    r"confidential|privileged|disclaimer|(?:not|than) (?:the|an?) intended recipient|legally|copyright"
+    r"confidential|privileged|disclaimer|legally|copyright"
+    r"|(?:not|than) (?:the|an?) intended recipient"
     r"|(?:scanned|checked|screened|protected|filtered|cleaned) (?:for|by|with|against|as)\b"
     r"|virus(?:es)?[- ](?:free|scan|check)|(?:no|free (?:of|from)) (?:known )?viruses|anti-?virus"
     r"|think before you print|consider the environment|vertraulich|viren gepr|virenfrei"
@@ -44,6 +52,8 @@ def _before_signature(notice: str) -> str:
     last = None
     for found in _SIGNATURE.finditer(notice):
         last = found
+    for found in _GREETING.finditer(notice, max(0, len(notice) - MAX_GREETING)):
+        last = last or found
     if last is None or len(notice) - last.end() > MAX_SIGNATURE:
         return notice
     before = notice[: last.start()]

@@ -9,14 +9,27 @@ Leaves to others: whether the mail is a bounce at all, and what the words mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from bounces import addresses
 from bounces.report import MAX_RECORDS
-from bounces.shapes import ASIDE, DAEMONS, DIALOGUE, DIVIDER, LABELLED, LEADING, OFFICES, SENTENCE
+from bounces.shapes import (
+    ASIDE,
+    CARRIED_ON,
+    DAEMONS,
+    DIALOGUE,
+    DIVIDER,
+    FURTHER,
+    LABELLED,
+    LEADING,
+    OFFICES,
+    SENTENCE,
+)
 
+MAX_FURTHER: Final = 50  # addresses read off one enumeration
 MAX_ABOUT: Final = 1500  # characters kept as what is said about one recipient
 
 
@@ -57,7 +70,7 @@ def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
 
 def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
     """Read addresses that begin a line (qmail, Postfix, Exim, Exchange and all who copy them)."""
-    found = [m for m in LEADING.finditer(text) if addresses.clean(m["a"])]
+    found = _listed([m for m in LEADING.finditer(text) if addresses.clean(m["a"])], text)
     marked = [m for m in found if m["rest"].strip()[:1] == ":"]
     out: dict[str, Said] = {}
     for number, match in enumerate(found):
@@ -71,7 +84,30 @@ def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
         said = out.setdefault(key, Said(address))
         said.original = said.original or (addresses.clean(aside[1] or aside[2]) if aside else "")
         said.about = (said.about + " " + match["rest"].lstrip(" \t:") + " " + about)[:MAX_ABOUT]
+        for beside in _further(text, match.end("a"), hidden):
+            out.setdefault(beside.lower(), Said(beside, said.about))
     return list(out.values())
+
+
+def _listed(found: list[re.Match[str]], text: str) -> list[re.Match[str]]:
+    """Leave out addresses that a sentence carried into a new line, if others stand on their own."""
+    own = [
+        m
+        for m in found
+        if m["rest"].strip() or not CARRIED_ON.search(text, max(0, m.start() - 100), m.start())
+    ]
+    return own or found
+
+
+def _further(text: str, place: int, hidden: frozenset[str]) -> list[str]:
+    """Read the addresses that follow one, separated by commas or "and"."""
+    more: list[str] = []
+    while len(more) < MAX_FURTHER and (match := FURTHER.match(text, place)):
+        address = addresses.clean(match["a"])
+        if address and address.lower() not in hidden:
+            more.append(address)
+        place = match.end("a")
+    return more
 
 
 def _block(text: str, start: int, end: int) -> str:
@@ -82,9 +118,17 @@ def _block(text: str, start: int, end: int) -> str:
 
 
 def _labelled(text: str, hidden: frozenset[str]) -> list[Said]:
-    return _collect(
-        text, [(m["a"], m.end()) for m in LABELLED.finditer(text)], hidden, start_at_line=False
-    )
+    hits = list(LABELLED.finditer(text))
+    out = {
+        s.recipient.lower(): s
+        for s in _collect(text, [(m["a"], m.end()) for m in hits], hidden, start_at_line=False)
+    }
+    for match in hits:
+        said = out.get(addresses.clean(match["a"]).lower())
+        if said is not None and "recipient" in match[0].lower():
+            for beside in _further(text, match.end("a"), hidden):
+                out.setdefault(beside.lower(), Said(beside, said.about))
+    return list(out.values())
 
 
 def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:
@@ -122,12 +166,18 @@ def _sentences(text: str, hidden: frozenset[str]) -> list[Said]:
         text, [(m["a"], m.end()) for m in SENTENCE.finditer(text)], hidden, start_at_line=False
     )
     if said:
-        return said[:1]
+        first = next(m for m in SENTENCE.finditer(text) if _is(m["a"], said[0].recipient))
+        beside = _further(text, first.end("a"), hidden)
+        return [said[0], *(Said(a, said[0].about) for a in beside)]
     return [
         Said(a)
         for a in addresses.find_all(text[:20000])
         if a.lower() not in hidden and not OFFICES.match(a)
     ]
+
+
+def _is(raw: str, address: str) -> bool:
+    return addresses.clean(raw).lower() == address.lower()
 
 
 def _collect(

@@ -53,12 +53,21 @@ DIALOGUE = re.compile(
 """An address in a transcript: `RCPT TO:<ann@inbox.test>`, `550 <ann@inbox.test>... unknown`."""
 
 SENTENCE = re.compile(
-    r"(?i:message|mail|e-?mail|deliver(?:y|ed)?|sent|send|addressed|destined|written|posted"
-    r"|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)[ \t\n]+"
+    r"(?i:(?:message|mail|e-?mail)[ \t\n]+(?=[a-z])"  # in brackets right behind: a Message-ID
+    r"|(?:deliver(?:y|ed)?|sent|send|addressed|destined|written|posted"
+    r"|undeliverable|recipient|user|account|address|mailbox|person|list|reach|for|to|of)[ \t\n]+)"
     r"(?i:was |were |been |the |your |a |an |address |recipient |user |mailbox |to |for |of |email "
     rf"|e-mail ){{0,4}}{_OPEN}{_A}"
 )
 """An address in a sentence: `your message to ann@inbox.test`."""
+
+FURTHER = re.compile(
+    rf"[>\"')\]]{{0,2}}[ \t]*(?:[,;]|[ \t]and|[ \t]und|[ \t]et|[ \t]y|[ \t]e)[ \t\n]+{_OPEN}{_A}"
+)
+"""One more address right behind another: `ann@inbox.test, bob@inbox.test and eve@inbox.test`."""
+
+CARRIED_ON = re.compile(r"[^\n]{10,}[ \t](?i:to|at|contact|by|from|with|or|and|via)[ \t]*\n\Z")
+"""The end of a text that goes on in the next line: an address there is part of a sentence."""
 
 ASIDE = re.compile(
     r"\((?:expanded from|(?:ultimately )?generated from|originally addressed to|orig(?:inal)? to)"
