@@ -293,4 +293,5 @@ def _odds(kept: Kept) -> dict[str, int]:
         "outbox rows were never taken": kept.unsent,
         "accepted deliveries have no end": kept.open,
         "deliveries have two ends": kept.anomalies,
+        "facts are kept more than once": kept.repeated,
     }

@@ -36,10 +36,16 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
-    """Both directions, as the client sees them."""
+    """Both directions, as the client sees them.
+
+    `unanswered`: the server gets what holds these octets for the `at`th time and acts on it; the
+    client never gets the answer, both connections are reset instead.
+    """
 
     up: Lane = Lane()
     down: Lane = Lane()
+    unanswered: bytes = b""
+    at: int = 1
 
 
 class FaultProxy:
@@ -49,6 +55,7 @@ class FaultProxy:
         """Prepare; `start` opens the door."""
         self.weather = weather or Weather()
         self.chosen: Callable[[int], Weather] | None = None  # by the number of the connection
+        self.swallowed = 0  # answers that were kept back
         self._number = 0
         self._target = target
         self._server: asyncio.Server | None = None
@@ -59,6 +66,11 @@ class FaultProxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         found: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
         return found
+
+    def drop(self) -> None:
+        """End all connections that there are; others may come."""
+        for task in self._tasks:
+            task.cancel()
 
     async def close(self) -> None:
         """Close the door and all that passes through it."""
@@ -82,14 +94,30 @@ class FaultProxy:
             self._tasks.discard(task)
             writer.close()
 
+    def _kept_back(self, said: asyncio.Event | None) -> Callable[[bytes], bool]:
+        """Let nothing pass once the words were said."""
+
+        def passes(_chunk: bytes) -> bool:
+            if said is None or not said.is_set():
+                return True
+            self.swallowed += 1
+            return False
+
+        return passes
+
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._number += 1
         weather = self.weather if self.chosen is None else self.chosen(self._number)
         far_reader, far_writer = await asyncio.open_connection(*self._target)
+        ends = (writer, far_writer)
+        said = asyncio.Event() if weather.unanswered else None
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(_flow(reader, far_writer, weather.up, (writer, far_writer)))
-                both.create_task(_flow(far_reader, writer, weather.down, (writer, far_writer)))
+                heard = _heard(weather, said)
+                both.create_task(_flow(reader, far_writer, weather.up, ends, heard))
+                both.create_task(
+                    _flow(far_reader, writer, weather.down, ends, self._kept_back(said))
+                )
         except* OSError:
             pass
         finally:
@@ -98,14 +126,33 @@ class FaultProxy:
                 await far_writer.wait_closed()
 
 
+def _heard(weather: Weather, said: asyncio.Event | None) -> Callable[[bytes], bool]:
+    """Note when the words go by often enough; everything passes."""
+    times = 0
+
+    def passes(chunk: bytes) -> bool:
+        nonlocal times
+        if said is not None and weather.unanswered in chunk:
+            times += 1
+            if times >= weather.at:
+                said.set()
+        return True
+
+    return passes
+
+
 async def _flow(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     lane: Lane,
     both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+    passes: Callable[[bytes], bool],
 ) -> None:
     left = lane.after
     while chunk := await reader.read(lane.chunk or 65_536):
+        if not passes(chunk):
+            await _end(reader, writer, End.RESET, both)
+            return
         if lane.latency:
             await asyncio.sleep(lane.latency)
         if 0 <= left <= len(chunk):

@@ -15,6 +15,9 @@ from metrics.events import Kind
 from metrics.fate import NUMBER
 
 
+REPEATED = "SELECT count(*) - count(DISTINCT body) FROM events"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """Figures by delivery; `anomalies` counts deliveries with more than one terminal event."""
@@ -27,6 +30,7 @@ class Kept:
     failed: int
     open: int  # accepted, with no terminal event
     anomalies: int
+    repeated: int  # facts that the ledger holds more than once
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,6 +52,7 @@ def read_kept(data_dir: Path) -> Kept:
             ).fetchall()
         )
         anomalies = _one(ledger, "SELECT count(*) FROM deliveries WHERE finals > 1")
+        repeated = _one(ledger, REPEATED)
     return Kept(
         waiting=waiting,
         unsent=unsent,
@@ -57,6 +62,7 @@ def read_kept(data_dir: Path) -> Kept:
         failed=final.get(NUMBER[Kind.FAILED], 0),
         open=final.get(0, 0),
         anomalies=anomalies,
+        repeated=repeated,
     )
 
 

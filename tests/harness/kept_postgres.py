@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 
 from metrics.events import Kind
 from metrics.fate import NUMBER
-from tests.harness.kept import Kept, read_spools
+from tests.harness.kept import REPEATED, Kept, read_spools
 
 
 def read_kept_postgres(data_dir: Path, url: str) -> Kept:
@@ -25,6 +25,7 @@ def read_kept_postgres(data_dir: Path, url: str) -> Kept:
             final = {int(row[0]): int(row[1]) for row in rows}
             twice = connection.execute(text("SELECT count(*) FROM deliveries WHERE finals > 1"))
             anomalies = int(twice.scalar_one())
+            repeated = int(connection.execute(text(REPEATED)).scalar_one())
     finally:
         engine.dispose()
     return Kept(
@@ -36,4 +37,5 @@ def read_kept_postgres(data_dir: Path, url: str) -> Kept:
         failed=final.get(NUMBER[Kind.FAILED], 0),
         open=final.get(0, 0),
         anomalies=anomalies,
+        repeated=repeated,
     )
