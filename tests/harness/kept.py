@@ -14,7 +14,6 @@ from pathlib import Path
 from metrics.events import Kind
 from metrics.fate import NUMBER
 
-
 REPEATED = "SELECT count(*) - count(DISTINCT body) FROM events"
 
 
