@@ -43,6 +43,7 @@ def recipient_error(raw: bytes, *, smtputf8: bool = True) -> bytes:
         (b"X=\x00", b"501 5.5.4"),
         (b"NOTIFY=NEVER", b"555 5.5.4"),
         (b"DELIVERBY=1;R", b"555 5.5.4"),
+        (b"REQUIRETLS", b"555 5.5.4"),  # not promised: docs/delivery.md
     ],
 )
 def test_bad_parameter_of_mail(raw: bytes, reply: bytes) -> None:
