@@ -215,6 +215,7 @@ async def test_every_answer_carries_the_guarding_headers(admin: AdminUnderTest) 
         answer = await admin.ask("GET", path)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-store"
+        assert "Server" not in answer.headers
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 

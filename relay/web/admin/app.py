@@ -55,6 +55,10 @@ class Admin:
             harden(response)
         return response
 
+    async def say_little(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Leave out what names our software to whoever scans."""
+        response.headers.popall("Server", None)
+
     async def operation(self, request: web.Request) -> web.StreamResponse:
         """Answer anything below `/api/`."""
         found, parameters = self._services.registry.find(request.method, request.rel_url.raw_path)
@@ -114,6 +118,7 @@ def build_admin_app(
     """Build the application; it is served by whoever has the sockets."""
     admin = Admin(services, allowed_hosts)
     app = web.Application(middlewares=[admin.guard], handler_args={"max_line_size": 8190})
+    app.on_response_prepare.append(admin.say_little)
     app.router.add_get("/healthz", admin.healthz)
     app.router.add_get("/readyz", admin.readyz)
     app.router.add_get("/metrics", admin.metrics)
