@@ -2,9 +2,9 @@
 
 Run `python -m bench.stage_ledger [deliveries]`. The mix: every delivery accepted and delivered or
 bounced, 5 % deferred once, 25 % opened, 6 % clicked; 4 spools, 20 campaigns of 5 sending domains,
-2,000 recipient domains (half of the mail to the first ten), 4 tags, batches of 50 events, 20
-batches per fold. Outcomes come 1,500 messages after acceptances, so most rows are made in one fold
-and changed in another; hits come last.
+2,000 recipient domains (half of the mail to the first ten), 4 tags, batches of 50 events, folded 20
+at once (one frame of a worker) and 80 (four frames that waited). Outcomes come 1,500 messages after
+acceptances, so most rows are made in one fold and changed in another; hits come last.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relay.spool.protocol import Batch
 SPOOLS = 4
 LAG = 1500
 BATCH = 50
-BATCHES_PER_FOLD = 20
+BATCHES_PER_FOLD = (20, 80)
 START = 1_790_000_000 * SECOND
 SUBJECT = "Autumn offers: everything you looked at last week, and a little more"
 TRANSCRIPT = "\n".join(f"step {n}: MAIL FROM, RCPT TO, 250 2.1.5 Ok" for n in range(6))
@@ -90,7 +90,7 @@ def story(rng: random.Random, number: int, id_: int, at: int) -> Iterator[Event]
         yield Event(kind=Kind.CLICKED, at=at + 90 * SECOND, hit=hit, **token)
 
 
-def batches(deliveries: int) -> list[tuple[str, list[Batch]]]:
+def batches(deliveries: int, per_fold: int) -> list[tuple[str, list[Batch]]]:
     """Give what the spools send, in turn, as the folds get it."""
     rng = random.Random(1)  # noqa: S311 - a repeatable load, no secret
     ids = [IdSource(n, clock=lambda: START) for n in range(SPOOLS)]
@@ -118,7 +118,7 @@ def batches(deliveries: int) -> list[tuple[str, list[Batch]]]:
 
     for _, spool, data in timeline:
         waiting[spool].append(data)
-        if len(waiting[spool]) == BATCH * BATCHES_PER_FOLD:
+        if len(waiting[spool]) == BATCH * per_fold:
             send(spool)
     for spool in range(SPOOLS):
         send(spool)
@@ -134,9 +134,9 @@ def yardstick() -> float:
     return time.process_time() - began
 
 
-async def measure(deliveries: int, url: str) -> None:
+async def measure(deliveries: int, url: str, per_fold: int) -> None:
     """Fold everything and print the figures; making the events is not counted."""
-    prepared = batches(deliveries)
+    prepared = batches(deliveries, per_fold)
     count = sum(len(batch.events) for _, many in prepared for batch in many)
     async with open_ledger(url) as ledger:
         folder = Folder(ledger)
@@ -155,9 +155,11 @@ async def measure(deliveries: int, url: str) -> None:
 def main() -> None:
     """Measure on a fresh SQLite ledger, or on the URL given as second argument."""
     deliveries = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
-    with tempfile.TemporaryDirectory() as folder:
-        url = sys.argv[2] if len(sys.argv) > 2 else f"sqlite:///{Path(folder) / 'ledger.sqlite'}"
-        asyncio.run(measure(deliveries, url))
+    given = len(sys.argv) > 2
+    for per_fold in BATCHES_PER_FOLD[:1] if given else BATCHES_PER_FOLD:
+        with tempfile.TemporaryDirectory() as folder:
+            url = f"sqlite:///{Path(folder) / 'ledger.sqlite'}"
+            asyncio.run(measure(deliveries, sys.argv[2] if given else url, per_fold))
 
 
 if __name__ == "__main__":
