@@ -241,6 +241,18 @@ async def test_answers_denials_and_failures_are_remembered(dns: FakeDns) -> None
     assert dns.asked["servfail.test", "MX"] <= 2
 
 
+@pytest.mark.parametrize(("ttl", "kept"), [(0, 30.0), (2**31 - 1, 86_400.0)])
+async def test_the_life_of_an_answer_is_bounded(ttl: int, kept: float) -> None:
+    """N04: neither asked for each mail, nor believed for decades."""
+    now = 0.0
+    async with FakeDns({"a.test": {"MX": ["10 mx.a.test."]}}, ttl=ttl) as server:
+        settings = ResolverSettings(nameservers=("127.0.0.1",), port=server.port)
+        resolver = Resolver(settings, clock=lambda: now)
+        for now in (0.0, kept - 1, kept + 1):
+            assert (await resolver.mx("a.test")).records
+        assert server.asked["a.test", "MX"] == 2
+
+
 async def test_a_resolver_that_comes_back_is_asked_again(dns: FakeDns) -> None:
     """N07: failures are remembered for ten seconds, not longer, and no look-up runs in between."""
     now = 0.0
