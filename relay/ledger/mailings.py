@@ -25,6 +25,7 @@ _SELECT = (
     "FROM mailings WHERE "
 )
 _BY_ID = _SELECT + "id IN"
+_UNNAMED = _SELECT + "account = ? AND campaign = ?"
 _BY_KEY = _SELECT + "account = ? AND sending_domain = ? AND campaign = ? AND template = ?"
 
 
@@ -53,6 +54,11 @@ class Mailing(NamedTuple):
 def signed(hash_: int) -> int:
     """Give a 64-bit number as both databases keep it: signed."""
     return hash_ - (1 << 64) if hash_ >= 1 << 63 else hash_
+
+
+def _unnamed(hash_: int) -> str:
+    """Give the name of a campaign of which only the hash is known."""
+    return f"#{hash_:016x}"
 
 
 class Mailings:
@@ -84,6 +90,9 @@ class Mailings:
         hash_ = signed(event.campaign_hash)
         known = self._by_key.get(key) or self._load_key(connection, key)
         if known is None:
+            self._name_campaign(connection, event.account, event.campaign)
+            known = self._load_key(connection, key)
+        if known is None:
             return self._make(connection, key, event.sending_domain_id, hash_)
         domain_id = event.sending_domain_id or known.sending_domain_id
         hash_ = hash_ or known.campaign_hash
@@ -107,10 +116,13 @@ class Mailings:
         return {number: self._by_id[number] for number in wanted}
 
     def of_token(self, connection: Connection, event: Event) -> Mailing:
-        """Give the mailing a token's ids name: without template; unknown ids give "" and
-        "#hash"."""
+        """Give the mailing a token's ids name: without template.
+
+        A campaign of which nothing else was heard yet is "#" and its hash until it is; a sending
+        domain that neither the event nor another mailing names stays "".
+        """
         hash_ = signed(event.campaign_hash)
-        domain = connection.scalar(
+        domain = event.sending_domain or connection.scalar(
             select(func.min(mailings.c.sending_domain)).where(
                 mailings.c.account == event.account,
                 mailings.c.sending_domain_id == event.sending_domain_id,
@@ -122,10 +134,20 @@ class Mailings:
             )
         )
         if campaign is None:
-            campaign = f"#{event.campaign_hash:016x}" if hash_ else ""
+            campaign = _unnamed(event.campaign_hash) if hash_ else ""
         key = (event.account, str(domain or ""), str(campaign), "")
         known = self._by_key.get(key) or self._load_key(connection, key)
         return known or self._make(connection, key, event.sending_domain_id, hash_)
+
+    def _name_campaign(self, connection: Connection, account: int, campaign: str) -> None:
+        """Name what hits that came before the first event of a campaign were counted under."""
+        if not campaign:
+            return
+        key = (account, _unnamed(campaign_hash(account, campaign)))
+        for row in connection.exec_driver_sql(prepared(connection, _UNNAMED), key).fetchall():
+            found = Mailing(*row)
+            self._by_key.pop(found.key, None)
+            self._update(connection, found._replace(campaign=campaign))
 
     def _load_key(self, connection: Connection, key: Key) -> Mailing | None:
         row = connection.exec_driver_sql(prepared(connection, _BY_KEY), key).fetchone()
@@ -158,7 +180,9 @@ class Mailings:
             mailings.update()
             .where(mailings.c.id == learned.id)
             .values(
-                sending_domain_id=learned.sending_domain_id, campaign_hash=learned.campaign_hash
+                campaign=learned.campaign,
+                sending_domain_id=learned.sending_domain_id,
+                campaign_hash=learned.campaign_hash,
             )
         )
         self._remember(learned)

@@ -232,10 +232,9 @@ class TrackingHost:
             ),
         )
         domain = self._domain(identity.domain)
-        privacy = domain.privacy if domain else Privacy.FULL
-        if privacy == Privacy.AGGREGATE:
-            event = sum_only(event)
-        elif privacy == Privacy.NOADDRESS:
+        if domain is not None and domain.privacy == Privacy.AGGREGATE:
+            event = sum_only(event, domain.name)
+        elif domain is not None and domain.privacy == Privacy.NOADDRESS:
             event = without_address(event)
         self._recorder.hit(_encode(event))
 

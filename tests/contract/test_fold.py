@@ -26,7 +26,18 @@ from relay.ledger.reclassify import reclassify
 from relay.ledger.sums import check_sums
 from relay.ledger.upkeep import Retention, Upkeep
 from relay.spool.protocol import Batch
-from tests.harness.facts import START, BurstRule, about, accepted, batches, hit, life, picture
+from tests.harness.facts import (
+    ACCOUNT,
+    START,
+    BurstRule,
+    about,
+    accepted,
+    batches,
+    hit,
+    life,
+    picture,
+)
+from tracking.tokens import campaign_hash
 
 MIDNIGHT = START // SECOND // DAY * DAY
 
@@ -229,6 +240,24 @@ async def test_refusals_and_facts_without_a_delivery(bench: Bench) -> None:
         "bounces": 0,
     }
     assert await bench.by("rejection_reason", "rejected") == {"sender not allowed": {"rejected": 1}}
+
+
+async def test_a_sum_only_hit_finds_its_campaign_also_before_its_first_mail(bench: Bench) -> None:
+    """Another worker's facts may be slower: the click counts where it belongs once they come."""
+    named = campaign_hash(ACCOUNT, "autumn")
+    click = hit(Kind.CLICKED, 0, START + 60 * SECOND, link=1)
+    click = replace(click, sending_domain="shop.test", campaign_hash=named)
+    await bench.tell(click, spool="two")
+    assert set(await bench.by("campaign", "clicks")) == {f"#{named:016x}"}
+    for template in ("plain", ""):
+        number = len(template) + 1
+        await bench.tell(accepted(number, campaign_hash=named, template=template))
+    assert await bench.by("campaign", "clicks", "accepted") == {
+        "autumn": {"clicks": 1, "accepted": 2}
+    }
+    assert set(await bench.by("sending_domain", "clicks")) == {"shop.test"}
+    await bench.tell(click, spool="two")
+    assert await bench.by("campaign", "clicks") == {"autumn": {"clicks": 2}}
 
 
 async def test_counters_are_first_facts(bench: Bench) -> None:
