@@ -32,6 +32,11 @@ _ASIDE = re.compile(
     r"|confidentiel|confidencial|riservat|unsubscribe from this",
     re.IGNORECASE,
 )
+_STEMS: Final = (  # one of these is in whatever the expression takes; finding them costs nothing
+    "confiden", "privileged", "disclaimer", "legally", "copyright", "intended", "scanned",
+    "checked", "screened", "protected", "filtered", "cleaned", "virus", "viren",
+    "vertraulich", "riservat", "think before", "environment", "unsubscribe",
+)  # fmt: skip
 _FAILURE = re.compile(
     r"\b[45]\d\d[ -]|\b[45]\.\d\.\d|unknown|undeliver|not (?:be )?deliver|not exist|rejected"
     r"|refused|quota",
@@ -42,7 +47,8 @@ _FAILURE = re.compile(
 def without_footers(notice: str) -> str:
     """Take off a signature at the end, and paragraphs that only lawyers and scanners write."""
     cut = _before_signature(notice)
-    if not _ASIDE.search(cut):
+    lowered = cut.lower()
+    if not any(stem in lowered for stem in _STEMS):
         return cut
     kept = [p for p in _PARAGRAPH.split(cut) if not _is_aside(p)]
     return "\n\n".join(kept) if any(p.strip() for p in kept) else cut

@@ -18,7 +18,7 @@ from bounces import addresses
 from bounces.report import MAX_RECORDS
 from bounces.shapes import (
     ASIDE,
-    CARRIED_ON,
+    CARRYING_ON,
     DAEMONS,
     DIALOGUE,
     DIVIDER,
@@ -91,12 +91,14 @@ def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
 
 def _listed(found: list[re.Match[str]], text: str) -> list[re.Match[str]]:
     """Leave out addresses that a sentence carried into a new line, if others stand on their own."""
-    own = [
-        m
-        for m in found
-        if m["rest"].strip() or not CARRIED_ON.search(text, max(0, m.start() - 100), m.start())
-    ]
+    own = [m for m in found if m["rest"].strip() or not _carries_on(text, m.start())]
     return own or found
+
+
+def _carries_on(text: str, place: int) -> bool:
+    """Tell whether the line in front of a place ends in the middle of a sentence."""
+    line = text[max(0, place - 100) : place].rstrip(" \t")[:-1].rpartition("\n")[2].split()
+    return len(line) > 2 and line[-1].lower() in CARRYING_ON
 
 
 def _further(text: str, place: int, hidden: frozenset[str]) -> list[str]:

@@ -66,8 +66,8 @@ FURTHER = re.compile(
 )
 """One more address right behind another: `ann@inbox.test, bob@inbox.test and eve@inbox.test`."""
 
-CARRIED_ON = re.compile(r"[^\n]{10,}[ \t](?i:to|at|contact|by|from|with|or|and|via)[ \t]*\n\Z")
-"""The end of a text that goes on in the next line: an address there is part of a sentence."""
+CARRYING_ON: Final = frozenset({"to", "at", "contact", "by", "from", "with", "or", "and", "via"})
+"""Last words of a line whose sentence goes on in the next: an address there is part of it."""
 
 ASIDE = re.compile(
     r"\((?:expanded from|(?:ultimately )?generated from|originally addressed to|orig(?:inal)? to)"
