@@ -248,7 +248,8 @@ async def test_the_life_of_an_answer_is_bounded(ttl: int, kept: float) -> None:
     async with FakeDns({"a.test": {"MX": ["10 mx.a.test."]}}, ttl=ttl) as server:
         settings = ResolverSettings(nameservers=("127.0.0.1",), port=server.port)
         resolver = Resolver(settings, clock=lambda: now)
-        for now in (0.0, kept - 1, kept + 1):
+        for later in (0.0, kept - 1, kept + 1):
+            now = later
             assert (await resolver.mx("a.test")).records
         assert server.asked["a.test", "MX"] == 2
 
