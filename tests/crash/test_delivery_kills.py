@@ -16,6 +16,7 @@ import pytest
 from relay.sandbox.session import Arrival
 from tests.harness.crash_stage import UNTRACKED, CrashStage
 from tests.harness.mails import Mix, mails
+from tests.harness.provision import must
 
 pytestmark = pytest.mark.timeout(240)
 KILLS = 2
@@ -56,11 +57,23 @@ async def one_by_one(path: Path, *, before: bool, broken: str = "") -> tuple[Cra
         for number in range(KILLS):
             await stage.drive(mails(f"k{number}x", 1, seed=number, mix=MIX), connections=1)
             await stage.arrived()
+            if not broken:  # what is delivered and not yet committed would come once more
+                await counted(stage, number + 1)
         verdict = await stage.verdict(duplicates=KILLS, seconds=4 if broken else 60)
     if not broken:
         assert verdict.broken == []
     arrivals = [got.recipients[0] for got in stage.sink.got]
     return stage, [arrivals.count(name) for name in dict.fromkeys(arrivals)]
+
+
+async def counted(stage: CrashStage, delivered: int) -> None:
+    """Wait until the ledger counts so many: then the spool has their end on disk."""
+
+    async def there() -> bool:
+        rows = (await must(stage.relay, "GET", "/stats?measures=delivered"))["rows"]
+        return bool(rows) and rows[0]["values"]["delivered"] == delivered
+
+    await stage.relay.until(there, f"{delivered} deliveries to be counted", 60)
 
 
 async def test_killed_before_the_reply_each_arrives_twice(tmp_path: Path) -> None:
