@@ -1,5 +1,7 @@
 """Tracking settings in force through the running relay: switches, blocks, consent, privacy, hosts,
 keys, certificates. Where a test sleeps a second, the second is the promise (DESIGN section 2).
+
+One relay serves all tests but one, each with sending domains of its own.
 """
 
 from __future__ import annotations
@@ -13,19 +15,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from relay.submission.tls import self_signed
 from tests.harness.sink_route import LINK, SinkRoute, sink_route
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-DOMAINS = ("news.test", "shop.test", "club.test")
+PRIVATE = {"open.test": "full", "shop.test": "noaddress", "club.test": "aggregate"}
+DOMAINS = (
+    "switched.test", "blocked.test", "free.test", "asked.test", "keys.test", "moved.test", *PRIVATE,
+)  # fmt: skip
 PERSON = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 
 
-@pytest.fixture
-async def route(tmp_path: Path) -> AsyncIterator[SinkRoute]:
-    async with sink_route(tmp_path, tracked=DOMAINS) as up:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def route(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SinkRoute]:
+    async with sink_route(tmp_path_factory.mktemp("node"), tracked=DOMAINS) as up:
         yield up
 
 
@@ -35,39 +41,38 @@ async def _switch(route: SinkRoute, **change: object) -> None:
 
 
 async def test_a_switch_reaches_every_worker_and_mail_in_the_queue(route: SinkRoute) -> None:
-    await route.ask("POST", "/pauses", {"kind": "domain", "value": "news.test"})
+    before = len(route.sink.bodies)
+    await route.ask("POST", "/pauses", {"kind": "domain", "value": "switched.test"})
     await asyncio.sleep(1.0)
     for number in range(4):
-        await route.submit(f"queued{number}@inbox.test")
-    await _switch(route, domains=["news.test"], opens="off", clicks="off")
+        await route.submit(f"queued{number}@inbox.test", domain="switched.test")
+    await _switch(route, domains=["switched.test"], opens="off", clicks="off")
     await asyncio.sleep(1.0)
     for number in range(4):
-        await route.submit(f"late{number}@inbox.test")
+        await route.submit(f"late{number}@inbox.test", domain="switched.test")
     (pause,) = (await route.ask("GET", "/pauses"))["items"]
     await route.ask("DELETE", f"/pauses/{pause['id']}")
-
-    async def all_there() -> bool:
-        return len(route.sink.bodies) == 8
-
-    await route.relay.until(all_there, "8 mails to arrive")
-    assert not [body for body in route.sink.bodies if b"/c/" in body or b"/o/" in body]
+    bodies = (await route.arrived(before + 8))[before:]
+    assert not [body for body in bodies if b"/c/" in body or b"/o/" in body]
     # The control: switched on again, mail that comes now is tracked, in both workers.
-    await _switch(route, domains=["news.test"], opens="on", clicks="on")
+    await _switch(route, domains=["switched.test"], opens="on", clicks="on")
     await asyncio.sleep(1.0)
-    bodies = [await route.send(f"again{number}@inbox.test") for number in range(4)]
-    assert all(b"/c/" in body and b"/o/" in body for body in bodies)
+    for number in range(4):
+        body = await route.send(f"again{number}@inbox.test", domain="switched.test")
+        assert b"/c/" in body
+        assert b"/o/" in body
 
 
 async def test_blocks_answer_410_within_a_second_in_every_worker(route: SinkRoute) -> None:
-    by_campaign = await route.reading("a@inbox.test", domain="shop.test", campaign="spring")
-    by_domain = await route.reading("b@inbox.test", domain="club.test")
-    free = await route.reading("c@inbox.test", domain="shop.test", campaign="summer")
+    by_campaign = await route.reading("a@inbox.test", domain="free.test", campaign="spring")
+    by_domain = await route.reading("b@inbox.test", domain="blocked.test")
+    free = await route.reading("c@inbox.test", domain="free.test", campaign="summer")
     for reading in (by_campaign, by_domain, free):
         assert await route.get(reading.links[0]) == {(302, LINK)}
     account = route.tenant.account
     campaign = {"kind": "campaign", "value": "spring", "account": account}
     await route.ask("POST", "/blocks", campaign)
-    await route.ask("POST", "/blocks", {"kind": "domain", "value": "club.test"})
+    await route.ask("POST", "/blocks", {"kind": "domain", "value": "blocked.test"})
     await asyncio.sleep(1.0)
     assert await route.get(by_campaign.links[0], times=8) == {(410, "")}
     assert await route.get(by_domain.links[0], times=8) == {(410, "")}
@@ -80,33 +85,36 @@ async def test_blocks_answer_410_within_a_second_in_every_worker(route: SinkRout
     await route.ask("POST", "/blocks", {"kind": "destination", "value": LINK})
     await asyncio.sleep(1.0)
     assert await route.get(by_campaign.links[0], times=8) == {(410, "")}
+    (block,) = (await route.ask("GET", "/blocks"))["items"]
+    await route.ask("DELETE", f"/blocks/{block['id']}")
 
 
 async def test_who_withdraws_is_not_tracked_any_more_and_gets_mail(route: SinkRoute) -> None:
-    ann, bob = await route.reading("Ann@inbox.test"), await route.reading("bob@inbox.test")
+    ann = await route.reading("Ann@inbox.test", domain="asked.test")
+    bob = await route.reading("bob@inbox.test", domain="asked.test")
     withdrawn = {"recipient": "ann@inbox.test", "scope": "tracking", "reason": "manual"}
     made = await route.ask("POST", "/suppressions", {**withdrawn, "account": route.tenant.account})
     await asyncio.sleep(1.0)
     for reading in (ann, bob):
         assert await route.get(reading.links[0], times=4) == {(302, LINK)}
         await route.get(reading.images[-1], times=4)
-    body = await route.send("ann@inbox.test")
+    body = await route.send("ann@inbox.test", domain="asked.test")
     assert b"/c/" not in body
     assert b"/o/" not in body
-    await route.stats_become("news.test", clicks=4, clicked=1, opens=4, opened=1, delivered=3)
+    await route.stats_become("asked.test", clicks=4, clicked=1, opens=4, opened=1, delivered=3)
     await route.ask("DELETE", f"/suppressions/{made['id']}")
     await asyncio.sleep(1.0)
-    assert b"/c/" in await route.send("ann@inbox.test")
+    assert b"/c/" in await route.send("ann@inbox.test", domain="asked.test")
 
 
 async def test_privacy_modes_keep_what_they_say(route: SinkRoute) -> None:
-    await route.ask("PATCH", "/domains/shop.test", {"privacy": "noaddress"})
-    await route.ask("PATCH", "/domains/club.test", {"privacy": "aggregate"})
+    for domain, privacy in PRIVATE.items():
+        await route.ask("PATCH", f"/domains/{domain}", {"privacy": privacy})
     await asyncio.sleep(1.0)
-    for domain in DOMAINS:
-        reading = await route.reading("ann@inbox.test", domain=domain, campaign="spring")
+    for domain in PRIVATE:
+        reading = await route.reading("pat@inbox.test", domain=domain, campaign="spring")
         await route.get(reading.links[0], headers=PERSON)
-    await route.stats_become("news.test", clicks=1, clicked=1)
+    await route.stats_become("open.test", clicks=1, clicked=1)
     await route.stats_become("shop.test", clicks=1, clicked=1)
     await route.stats_become("club.test", clicks=1, clicked=0)  # sums, and nobody's
     by_campaign = "/domains/club.test/stats?measures=clicks&group_by=campaign"
@@ -117,7 +125,7 @@ async def test_privacy_modes_keep_what_they_say(route: SinkRoute) -> None:
         story = await route.ask("GET", f"/deliveries/{entry['id']}")
         stories[entry["sending_domain"]] = [e for e in story["events"] if e["kind"] == "clicked"]
     assert stories["club.test"] == []
-    assert PERSON["User-Agent"] in str(stories["news.test"])
+    assert PERSON["User-Agent"] in str(stories["open.test"])
     assert stories["shop.test"]
     assert PERSON["User-Agent"] not in str(stories["shop.test"])
     assert "127.0.0.1" not in str(stories["shop.test"])
@@ -125,12 +133,12 @@ async def test_privacy_modes_keep_what_they_say(route: SinkRoute) -> None:
 
 
 async def test_keys_rotate_without_a_restart_and_old_links_work(route: SinkRoute) -> None:
-    before = await route.reading("ann@inbox.test")
+    before = await route.reading("kim@inbox.test", domain="keys.test")
     assert _key_id(before.links[0]) == 1
     rotated = await route.ask("POST", "/keys/rotate")
     assert [(key["id"], key["signs"]) for key in rotated["items"]] == [(1, False), (2, True)]
     for number in range(4):  # whichever worker renders it
-        after = await route.reading(f"n{number}@inbox.test")
+        after = await route.reading(f"n{number}@inbox.test", domain="keys.test")
         assert _key_id(after.links[0]) == 2
         assert await route.get(after.links[0], times=4) == {(302, LINK)}
     assert await route.get(before.links[0], times=8) == {(302, LINK)}
@@ -147,16 +155,16 @@ def _key_id(link: str) -> int:
 async def test_a_host_that_cannot_be_reached_means_untracked_mail(route: SinkRoute) -> None:
     async def host_is(expected: bool) -> None:
         async def says() -> bool:
-            shown = await route.ask("GET", "/domains/news.test")
+            shown = await route.ask("GET", "/domains/moved.test")
             return bool(shown["tracking_ok"]) is expected
 
         await route.relay.until(says, f"tracking_ok to be {expected}")
         await asyncio.sleep(1.0)
 
     port = route.relay.ports["tracking"]
-    await route.ask("PATCH", "/domains/news.test", {"tracking_url": "http://nowhere.invalid"})
+    await route.ask("PATCH", "/domains/moved.test", {"tracking_url": "http://nowhere.invalid"})
     await host_is(False)
-    body = await route.send("ann@inbox.test")
+    body = await route.send("max@inbox.test", domain="moved.test")
     assert b"/c/" not in body
     assert b"/o/" not in body
     status, metrics = await route.relay.ask("GET", "/metrics")
@@ -164,9 +172,9 @@ async def test_a_host_that_cannot_be_reached_means_untracked_mail(route: SinkRou
     assert "waypost_tracking_hosts_failing" in metrics
 
     host = f"http://localhost:{port}"
-    await route.ask("PATCH", "/domains/news.test", {"tracking_url": host})
+    await route.ask("PATCH", "/domains/moved.test", {"tracking_url": host})
     await host_is(True)
-    reading = await route.reading("bob@inbox.test")
+    reading = await route.reading("mia@inbox.test", domain="moved.test")
     assert reading.links[0].startswith(host + "/c/")
     assert await route.get(reading.links[0]) == {(302, LINK)}
     # A token is good on its own host only.
