@@ -8,22 +8,31 @@ import smtplib
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.harness.provision import Tenant
 from tests.harness.sink_route import SinkRoute, sink_route
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 MAIL = "From: news@plain.test\r\nSubject: Hi\r\n\r\nHello\r\n"
 
 
-@pytest.fixture
-async def route(tmp_path: Path) -> AsyncIterator[SinkRoute]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def route(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SinkRoute]:
+    """One relay for all tests; each has an account of its own."""
     submission: dict[str, object] = {"trusted_proxies": ["127.0.0.1/32"]}
-    async with sink_route(tmp_path, submission=submission) as up:
+    folder = tmp_path_factory.mktemp("limits")
+    async with sink_route(folder, submission=submission) as up:
         yield up
+
+
+async def account(route: SinkRoute, name: str) -> Tenant:
+    """Make an account that may send from anywhere, with a login."""
+    number = (await route.ask("POST", "/accounts", {"name": name, "any_sender": True}))["id"]
+    made = await route.ask("POST", "/credentials", {"account": number, "login": name})
+    return Tenant(account=number, login=name, password=made["password"])
 
 
 @contextmanager
@@ -62,11 +71,12 @@ def preface(address: str) -> bytes:
 
 async def test_an_hour_s_messages_are_counted_by_all_workers(route: SinkRoute) -> None:
     """Each on a connection of its own, so that both workers take some."""
-    await route.ask("PATCH", f"/accounts/{route.tenant.account}", {"messages_per_hour": 6})
+    tenant = await account(route, "hourly")
+    await route.ask("PATCH", f"/accounts/{tenant.account}", {"messages_per_hour": 6})
     behind = preface("198.51.100.7")
 
     def send() -> int:
-        with client(route, route.tenant, behind) as smtp:
+        with client(route, tenant, behind) as smtp:
             try:
                 smtp.sendmail("news@plain.test", ["ann@inbox.test"], MAIL)
             except smtplib.SMTPSenderRefused as refused:
@@ -75,19 +85,19 @@ async def test_an_hour_s_messages_are_counted_by_all_workers(route: SinkRoute) -
 
     codes = [await asyncio.to_thread(send) for _ in range(10)]
     assert codes == [250] * 6 + [450] * 4
-    made = {"name": "app", "scopes": ["send"], "account": route.tenant.account}
+    made = {"name": "app", "scopes": ["send"], "account": tenant.account}
     await route.ask("POST", "/api-keys", made)
     status, said = await route.relay.ask(
         "POST",
         "/api/v1/messages",
         {
-            "account": route.tenant.account,
+            "account": tenant.account,
             "raw": base64.b64encode(MAIL.encode()).decode(),
             "recipients": ["ann@inbox.test"],
         },
     )
     assert (status, said["reply"][:9]) == (429, "450 4.7.1")
-    await route.ask("PATCH", f"/accounts/{route.tenant.account}", {"messages_per_hour": 0})
+    await route.ask("PATCH", f"/accounts/{tenant.account}", {"messages_per_hour": 0})
 
     async def again() -> bool:
         return await asyncio.to_thread(send) == 250
@@ -96,10 +106,11 @@ async def test_an_hour_s_messages_are_counted_by_all_workers(route: SinkRoute) -
 
 
 async def test_a_login_revoked_meanwhile_ends_the_open_session(route: SinkRoute) -> None:
+    tenant = await account(route, "dismissed")
     behind = preface("198.51.100.7")
     listed = await route.ask("GET", "/credentials")
-    (number,) = [one["id"] for one in listed["items"] if one["login"] == route.tenant.login]
-    with client(route, route.tenant, behind) as smtp:
+    (number,) = [one["id"] for one in listed["items"] if one["login"] == tenant.login]
+    with client(route, tenant, behind) as smtp:
         await asyncio.to_thread(smtp.sendmail, "news@plain.test", ["ann@inbox.test"], MAIL)
         await route.ask("DELETE", f"/credentials/{number}")
 
@@ -110,7 +121,7 @@ async def test_a_login_revoked_meanwhile_ends_the_open_session(route: SinkRoute)
             return code == 530
 
         await route.relay.until(refused, "the session to lose its login", 20)
-    with pytest.raises(smtplib.SMTPAuthenticationError), client(route, route.tenant, behind):
+    with pytest.raises(smtplib.SMTPAuthenticationError), client(route, tenant, behind):
         pass
 
 

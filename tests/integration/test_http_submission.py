@@ -14,12 +14,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.harness.programs import need_program
 from tests.harness.provision import must
 from tests.harness.sink_route import SinkRoute, sink_route
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 HTML = '<html><body><a href="https://www.shop.test/a">a</a></body></html>'
 RAW = b"From: Shop <news@plain.test>\r\nTo: ann@inbox.test\r\nSubject: Hi\r\n\r\nHello\r\n.\r\n"
 
@@ -61,10 +62,25 @@ async def application(route: SinkRoute, *domains: str) -> Api:
     return Api(route, made["key"])
 
 
-@pytest.fixture
-async def route(tmp_path: Path) -> AsyncIterator[SinkRoute]:
-    async with sink_route(tmp_path) as up:
-        yield up
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SinkRoute]:
+    """One relay of two workers for all tests."""
+    folder = tmp_path_factory.mktemp("handing-in")
+    async with sink_route(folder, tracked=("news.test", "fields.test")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def route(up: SinkRoute) -> SinkRoute:
+    """Give it once all its workers serve and nothing of the test before is on its way."""
+    await up.relay.until(up.relay.is_ready, "all workers to serve")
+
+    async def empty() -> bool:
+        return not (await must(up.relay, "GET", "/queue"))["items"]
+
+    await up.relay.until(empty, "the queue to be empty")
+    up.sink.bodies.clear()
+    return up
 
 
 async def arrived(route: SinkRoute, count: int) -> list[bytes]:
@@ -81,7 +97,7 @@ async def test_fields_become_a_tracked_signed_mail(route: SinkRoute) -> None:
     api = await application(route)
     status, said, _ = await api.post(
         {
-            "from": "Shop <news@news.test>",
+            "from": "Shop <news@fields.test>",
             "to": ["Ann <ann@inbox.test>"],
             "bcc": ["bob@inbox.test"],
             "subject": "Grüße",
@@ -99,7 +115,7 @@ async def test_fields_become_a_tracked_signed_mail(route: SinkRoute) -> None:
         assert b"X-Waypost" not in body
         assert b"bob@inbox.test" not in body
         assert b"https://www.shop.test/a" not in body
-    await route.stats_become("news.test", requested=2, delivered=2)
+    await route.stats_become("fields.test", requested=2, delivered=2)
 
 
 async def test_raw_arrives_as_it_was_given(route: SinkRoute) -> None:
@@ -158,6 +174,12 @@ async def test_a_key_sends_for_what_it_is_bound_to(route: SinkRoute) -> None:
         return status == 422 and said["reply"].startswith("550 5.7.1")
 
     await route.relay.until(refused, "the suspended account to be refused")
+    await must(route.relay, "PATCH", path, {"suspended": False})
+
+    async def taken() -> bool:
+        return (await api.post(mail))[0] == 202
+
+    await route.relay.until(taken, "the account to send again")
 
 
 async def test_one_key_one_message(route: SinkRoute) -> None:
