@@ -63,6 +63,7 @@ class Engine:
         self.finished: list[Transaction] = []
         self.log = Transcript()
         self.sent = 0  # transactions begun
+        self.taken = 0  # mails that the server took
         self.heard = 0  # replies read
         self._hello = hello
         self._reader = ReplyReader()
@@ -292,6 +293,8 @@ class Engine:
             transaction.reply = reply
             if reply.code >= 400:
                 transaction.problem = Problem.REFUSED
+            else:
+                self.taken += 1
         transaction.dot_written = False
         self._finish(transaction)
 

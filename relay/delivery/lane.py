@@ -27,7 +27,6 @@ from relay.delivery.transaction import Failure, Transaction
 _MAX_HOSTS = 5  # hosts tried per mail and attempt
 _MAX_MOVES = 2  # fresh connections for a mail that no server has looked at
 _USED_UP = 452  # "too many": of the session, where mails went through it before
-_SECOND = 2
 
 
 class Job(Protocol):
@@ -280,7 +279,7 @@ def _is_used_up(transaction: Transaction, connection: Connection) -> bool:
     """
     reply = transaction.reply
     refused = transaction.problem is Problem.REFUSED and transaction.stage is Stage.MAIL
-    if not refused or reply is None or reply.code != _USED_UP or connection.engine.sent < _SECOND:
+    if not refused or reply is None or reply.code != _USED_UP or not connection.engine.taken:
         return False
     connection.messages = 1  # spent
     return True

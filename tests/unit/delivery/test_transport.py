@@ -54,11 +54,12 @@ async def test_a_session_that_had_its_share_of_mails_is_left(
     assert mx.sessions == 3
 
 
-async def test_a_452_to_the_first_mail_of_a_session_is_about_the_mail(transport: Transport) -> None:
+async def test_a_452_before_anything_was_taken_is_about_the_mail(transport: Transport) -> None:
+    jobs = Jobs([mail_to(f"r{n}@inbox.test", delivery=n) for n in range(4)])
     async with ScriptedMx() as mx:
-        mx.answer(mail="452 4.3.1 disk full")
-        outcome = await transport.deliver(route_to(mx), mail_to)
-    assert outcome.verdict is Verdict.RETRY
+        mx.answer(mail=["452 4.3.1 disk full"] * 4)
+        await transport.run(route_to(mx), jobs.take)
+    assert {o.verdict for o in jobs.outcomes} == {Verdict.RETRY}
     assert mx.sessions == 1
 
 
