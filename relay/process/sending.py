@@ -106,6 +106,7 @@ class Sending:
             options=DispatchOptions(
                 window=self.config.spool.window,
                 retry_first=delivery.retry_first_seconds,
+                longest_retry=delivery.retry_max_seconds,
                 pause_first=delivery.pause_first_seconds,
                 pause_longest=delivery.pause_max_seconds,
             ),

@@ -100,6 +100,6 @@ async def test_the_end_of_32_bits_passes(tmp_path: Path) -> None:
         verdict = await stage.verdict(duplicates=0)
     assert verdict.broken == []
     for body in stage.sink.bodies:
-        received = re.search(rb"(?s)^Received:.*?;\s+(\w{3}, [^\r\n]+)\r\n", body)
+        received = re.search(rb"(?ms)^Received:.*?;\s+(\w{3}, [^\r\n]+)\r\n", body)
         assert received is not None
         assert email.utils.parsedate_to_datetime(received[1].decode()).year == 2038
