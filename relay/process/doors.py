@@ -107,7 +107,10 @@ class Doors:
                 connections=submission.max_connections,
                 connections_per_address=submission.max_connections_per_address,
                 own_connections=descriptors.for_connections(),
-                inflight=submission.max_inflight_bytes,
+                inflight=max(
+                    submission.max_inflight_bytes // self.config.workers,
+                    submission.max_message_bytes,
+                ),
             ),
             self.tally,
         )

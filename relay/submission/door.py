@@ -108,11 +108,18 @@ class Door:
     def enter(self, session: "SubmissionSession") -> None:
         """A connection is there."""
         self.sessions.add(session)
+        if self.options.auth_required:
+            self.gate.strangers[session] = None
         self._empty.clear()
+
+    def know(self, session: "SubmissionSession") -> None:
+        """Somebody logged in: the connection is not ended to make room for others."""
+        self.gate.strangers.pop(session, None)
 
     def leave(self, session: "SubmissionSession") -> None:
         """A connection is gone."""
         self.sessions.discard(session)
+        self.gate.strangers.pop(session, None)
         if not self.sessions:
             self._empty.set()
 

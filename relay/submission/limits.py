@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from relay.submission import replies
+from relay.submission.patience import Patience
 
 
 class Tally(Protocol):
@@ -84,6 +85,8 @@ class GateLimits:
     address_window: float = 600.0
     failures_per_account: int = 50
     account_window: float = 3600.0
+    login_seconds: float = 5.0
+    """In which a stranger may log in before having to make room for others."""
     inflight: int = 268_435_456
     """Octets of content being read or stored at one time."""
 
@@ -101,6 +104,16 @@ def address_key(address: str) -> bytes:
     return parsed.packed[:8]
 
 
+class Stranger(Protocol):
+    """A connection on which nobody logged in yet."""
+
+    patience: Patience
+
+    def give_way(self) -> None:
+        """End; the place is free when this returns."""
+        ...
+
+
 class Gate:
     """Admits connections and logins, and counts what they take.
 
@@ -112,6 +125,7 @@ class Gate:
         """`tally`: shared counts; a LocalTally if none is given."""
         self.limits = limits
         self.inflight = 0
+        self.strangers: dict[Stranger, None] = {}  # not logged in yet; oldest first
         self._own = 0
         self._tally = tally if tally is not None else LocalTally()
 
@@ -138,6 +152,17 @@ class Gate:
         tally.add(key)
         tally.add(b"connections")
         return None
+
+    def make_room(self, now: float) -> bool:
+        """End the connection that has been open longest without a login; False: there is none.
+
+        Without this a crowd that never logs in could keep every customer out.
+        """
+        oldest = next(iter(self.strangers), None)
+        if oldest is None or now - oldest.patience.began < self.limits.login_seconds:
+            return False
+        oldest.give_way()
+        return True
 
     def leave(self, address: str) -> None:
         """The connection is gone."""

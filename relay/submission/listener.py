@@ -123,7 +123,11 @@ class Listener:
         except asyncio.CancelledError:
             connection.close()
             raise
-        refusal = door.gate.admit(address, with_login=door.options.auth_offered)
+        customers = door.options.auth_required
+        refusal = door.gate.admit(address, with_login=customers)
+        if refusal == replies.TOO_BUSY and customers and door.gate.make_room(door.loop.time()):
+            door.count("strangers_ended")
+            refusal = door.gate.admit(address, with_login=customers)
         if refusal is not None:
             door.count("connections_refused")
             door.note_limits(refusal)

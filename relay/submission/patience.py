@@ -18,6 +18,11 @@ class Patience:
         self._began = self._active = self._measured = now
         self._octets = 0
 
+    @property
+    def began(self) -> float:
+        """When the connection began."""
+        return self._began
+
     def note_command(self, now: float) -> None:
         """A complete line was answered. Octets of an incomplete one buy no time."""
         self._active = now

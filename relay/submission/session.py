@@ -83,7 +83,7 @@ class SubmissionSession(SMTP):
         if not self._admitted:
             self._counted_as = self.session.peer_address
             refusal = self.door.gate.admit(
-                self._counted_as, with_login=self.door.options.auth_offered
+                self._counted_as, with_login=self.door.options.auth_required
             )
             self._admitted = refusal is None
         if refusal is not None:
@@ -278,6 +278,7 @@ class SubmissionSession(SMTP):
             self.session.login = login
             self.session.authenticated = True
             self.engine.authenticated = self.engine.recognised = True
+            self.door.know(self)
 
     def _create_session(self) -> MailSession:
         return MailSession(self.loop)
@@ -314,6 +315,13 @@ class SubmissionSession(SMTP):
         """End the connection at once."""
         self.engine.close()
         self._wire.cut()
+
+    def give_way(self) -> None:
+        """End for the sake of somebody else, whose place is free when this returns."""
+        self.engine.close(replies.TOO_BUSY)
+        self._flush()
+        self.release()
+        self.cut()
 
     def release(self) -> None:
         """Give the place among the admitted connections back."""

@@ -164,3 +164,23 @@ async def test_under_stress_a_stranger_gets_no_patience(server_tls: ServerTls) -
         assert (await calm[0].say(b"NOOP\r\n")).startswith("250")
         for talk in (*calm, late):
             await talk.close()
+
+
+async def test_a_crowd_that_never_logs_in_keeps_nobody_out(server_tls: ServerTls) -> None:
+    """L01: at the limit the oldest stranger makes room; whoever logged in stays."""
+    async with open_door(server_tls, gate=GateLimits(connections=3)) as opened:
+        clock = opened.door.loop.time
+        customer = await opened.at("logged")
+        stranger, other = await opened.connect(), await opened.connect()
+        late = await Talk.connect(opened.listener.port)
+        assert await late.rest() == [replies.TOO_BUSY.decode()]  # they may yet log in
+        for session in opened.door.sessions:
+            session.patience._began = clock() - 6
+        new = await opened.connect()
+        assert (await stranger.rest())[:1] in ([], [replies.TOO_BUSY.decode()])
+        assert (await new.say(b"NOOP\r\n"))[:3] == "250"
+        assert (await customer.say(b"NOOP\r\n"))[:3] == "250"
+        assert (await other.say(b"NOOP\r\n"))[:3] == "250"
+        assert opened.counts["strangers_ended"] == 1
+        for talk in (customer, stranger, other, late, new):
+            await talk.close()
