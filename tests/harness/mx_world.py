@@ -147,6 +147,10 @@ class Sender:
             found[one["recipient_domain"]] = one["state"]
         return found
 
+    async def queue(self) -> list[dict[str, Any]]:
+        """Give what waits, by destination."""
+        return list((await must(self.relay, "GET", "/queue?limit=500"))["items"])
+
     async def recipient_becomes(self, recipient: str, state: str, seconds: float = 40.0) -> None:
         """Wait until the one delivery to a recipient has this state."""
 

@@ -113,6 +113,11 @@ class ScriptedMx:
         for address, reply in answers.items():
             self._recipients[address.encode()] = [reply]
 
+    def heal(self) -> None:
+        """Forget all answers: from now on everything is well."""
+        self._answers.clear()
+        self._recipients.clear()
+
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
         context = self._tls if self._implicit else None

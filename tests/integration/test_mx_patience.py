@@ -15,8 +15,7 @@ import pytest_asyncio
 import trustme
 
 from tests.harness.mx_world import MxWorld, Sender, mx_world, sender_in
-from tests.harness.provision import must
-from tests.harness.scripted_mx import Act
+from tests.harness.scripted_mx import Act, Answer
 from tests.harness.tls_policies import server_context
 
 pytestmark = [
@@ -94,6 +93,56 @@ def black_hole(host: str, port: int) -> Iterator[None]:
         yield
 
 
+FAULTS: dict[str, dict[str, Answer]] = {
+    "banner": {"banner": "421 4.3.2 busy"},
+    "ehlo": {"ehlo": "451 4.3.0 later"},
+    "mail": {"mail": "451 4.3.0 later"},
+    "rcpt": {"rcpt": "450 4.2.1 later"},
+    "data": {"data": "451 4.3.0 later"},
+    "dot": {"dot": "451 4.3.0 later"},
+    "reset": {"mail": Act.RESET},
+    "gone": {"dot": Act.DROP},
+}
+
+
+async def test_two_hundred_healthy_mails_arrive_beside_two_hundred_that_meet_faults(
+    stage: Stage,
+) -> None:
+    """The frame of the S cases: eight faults, each for 25 mails; healed, everything arrives once,
+    what was ambiguous perhaps more often.
+    """
+    well = await stage.world.server("well.test")
+    sick = {name: await stage.world.server(f"sick-{name}.test") for name in FAULTS}
+    for name, fault in FAULTS.items():
+        for at, answer in fault.items():
+            sick[name].answer(**{at: [answer] * 100_000})
+    mails = [
+        f"a{n}@{name}.test" for n in range(25) for name in ("well", *map("sick-{}".format, sick))
+    ]
+    mails += [f"b{n}@well.test" for n in range(175)]
+    await stage.sender.submit(*mails)
+
+    async def healthy() -> bool:
+        return len(well.messages) >= 200
+
+    await stage.sender.relay.until(healthy, "healthy mail to arrive", 60)
+    assert {one["destination"] for one in await stage.sender.queue()} == {
+        f"sick-{name}.test" for name in FAULTS
+    }
+    for server in sick.values():
+        server.heal()
+    names = dict.fromkeys((f"sick-{name}.test" for name in FAULTS), "delivered")
+    await stage.sender.stages_become(names, 120)
+
+    async def empty() -> bool:
+        return not await stage.sender.queue()
+
+    await stage.sender.relay.until(empty, "the queue to be empty", 120)
+    for name, server in {"well": well, **sick}.items():
+        taken = [m.recipients for m in server.messages if m.accepted]
+        assert len(taken) == len(set(taken)) == (200 if name == "well" else 25), name
+
+
 async def test_huge_answers_are_cut(stage: Stage) -> None:
     """N04: 300 hosts; those beyond the bound are not even looked up."""
     world = stage.world
@@ -167,7 +216,7 @@ async def test_slow_destinations_leave_room_for_quick_ones(stage: Stage) -> None
 
     async def empty() -> bool:
         await held()
-        return not (await must(stage.sender.relay, "GET", "/queue"))["items"]
+        return not await stage.sender.queue()
 
     await stage.sender.relay.until(empty, "slow mail to arrive", 120)
     got = {m.recipients[0].decode() for m in tar.messages}
