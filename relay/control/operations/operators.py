@@ -29,7 +29,7 @@ from relay.control.operations.words import AccountId, Body, Entry, Login
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
 from relay.errors import ConflictError, NotFoundError
-from relay.ledger.operator_tables import operators
+from relay.ledger.operator_tables import operators, page_layouts
 
 Password = Annotated[str, msgspec.Meta(min_length=12, max_length=200)]
 _GENERATED_OCTETS = 15
@@ -156,6 +156,8 @@ class Operators:
         def work(change: Change) -> None:
             entry = _entry(_row(change.connection, operator))
             change.connection.execute(delete(operators).where(operators.c.id == operator))
+            own = page_layouts.c.operator == operator
+            change.connection.execute(delete(page_layouts).where(own))
             change.audit("operator.remove", entry.name, account=entry.account, before=entry)
 
         await self._changes.make(caller, work, settings=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from relay.clock import Clock, now
+from relay.control.operations.layouts import Layouts
 from relay.control.services import Services
 from relay.errors import NotFoundError
 from relay.web.clients import ClientAddress
@@ -50,7 +51,8 @@ def add_page(
     templates.globals["static"] = files.address
     desk = Desk(services=services, sessions=Sessions(clock), secure=secure, templates=templates)
     door = Door(desk, Throttle(clock), clients)
-    reports, settings, lists = Reports(live), Settings(), Lists()
+    reports = Reports(live, Layouts(services.changes))
+    settings, lists = Settings(), Lists()
     page, get, post = desk.page, app.router.add_get, app.router.add_post
     get("/login", door.form)
     post("/login", door.sign_in)
@@ -60,6 +62,7 @@ def add_page(
     get("/report", page(reports.report))
     get("/report/data.json", page(reports.report_data))
     get("/report/live", page(reports.live))
+    post("/report/layout", page(reports.keep_layout))
     get("/report/{widget}.csv", page(reports.report_csv))
     get("/statistics", page(reports.statistics))
     get("/statistics.csv", page(reports.statistics_csv))

@@ -10,10 +10,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from metrics.intervals import Interval
 from relay.clock import SECOND
+from relay.control.operations.layouts import Layouts
 from relay.errors import InvalidError, NotFoundError, OperationError
 from relay.web.page.desk import Visit
 from relay.web.page.live import Live, Subject, TooManyListenersError, Watched
@@ -33,9 +35,10 @@ _HOUR_DAYS = 14
 class Reports:
     """The pages of numbers."""
 
-    def __init__(self, live: Live) -> None:
-        """Take who tells of news."""
+    def __init__(self, live: Live, layouts: Layouts) -> None:
+        """Take who tells of news, and who keeps layouts."""
         self._live = live
+        self._layouts = layouts
 
     async def overview(self, visit: Visit) -> web.StreamResponse:
         """List campaigns and sending domains of the last 30 days."""
@@ -58,8 +61,17 @@ class Reports:
             since=since,
             until=until,
             widgets=REPORTS[kind],
+            layout=msgspec.to_builtins(await self._layouts.of(visit.session.who.id, kind)),
             address=visit.request.rel_url.raw_query_string,
         )
+
+    async def keep_layout(self, visit: Visit) -> web.StreamResponse:
+        """Keep where the operator has put the widgets."""
+        kind = visit.text("kind")
+        if kind not in REPORTS:
+            raise InvalidError("a report is about a campaign or a domain", field="kind")
+        await self._layouts.keep(visit.session.who.id, kind, visit.text("layout"))
+        return web.Response(status=204)
 
     async def report_data(self, visit: Visit) -> web.StreamResponse:
         """Give the answers of all widgets of a report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -146,6 +147,41 @@ async def test_a_session_ends_by_signing_out_by_time_and_with_the_password(site:
     assert (await site.get("/"))[0] == 200
     await site.admin.ask("POST", "/operators/1/password", {})
     assert (await site.get("/"))[0] == 303
+
+
+async def test_a_layout_belongs_to_its_operator_in_every_browser(site: Site) -> None:
+    made = await site.admin.ask("POST", "/operators", {"name": "eve", "password": PASSWORD})
+    report, narrow = "/report?kind=domain&name=shop.test", '[{"id":"errors","width":2}]'
+
+    async def shown() -> str:
+        found = re.search('data-layout="([^"]*)"', (await site.get(report))[1])
+        assert found
+        return html.unescape(found[1])
+
+    async def keep(layout: str, kind: str = "domain") -> int:
+        form = {"csrf": await site.csrf(), "kind": kind, "layout": layout}
+        return (await site.post("/report/layout", form, follow=False))[0]
+
+    assert await site.sign_in() == 303
+    assert await shown() == "null"
+    assert await keep(narrow) == 204
+    for broken in ("{}", "[", '[{"id":"x","width":9}]', '[{"id":"x","width":1,"more":1}]'):
+        assert await keep(broken) == 422
+    assert await keep(narrow, kind="other") == 422
+    assert (await site.post("/report/layout", {"kind": "domain"}, follow=False))[0] == 403
+    site.browser.cookie_jar.clear()  # another browser
+    assert await site.sign_in() == 303
+    assert await shown() == narrow
+    assert await site.sign_in(name="eve") == 303
+    assert await shown() == "null"
+    assert await keep(narrow) == 204
+    assert await keep("") == 204
+    assert await shown() == "null"
+    assert await keep(narrow) == 204
+    await site.admin.ask("DELETE", f"/operators/{made.json['operator']['id']}")
+    kept = "SELECT operator FROM page_layouts"
+    rows = await site.admin.ledger.read(lambda c: c.exec_driver_sql(kept).fetchall())
+    assert [row[0] for row in rows] == [1]
 
 
 async def test_the_cookie_is_kept_from_scripts_and_other_sites(site: Site) -> None:

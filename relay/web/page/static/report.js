@@ -1,26 +1,35 @@
-// The live report: draws the widgets, follows the news, and keeps the layout in this browser.
+// The live report: draws the widgets, follows the news, and has the operator's layout kept.
 "use strict";
 (() => {
   const report = document.getElementById("report");
   const words = JSON.parse(report.dataset.words);
   const address = report.dataset.address;
-  const key = `waypost-layout-${report.dataset.kind}`;
   const widgets = new Map([...report.children].map((one) => [one.dataset.id, one]));
   const first = [...widgets].map(([id, one]) => ({ id, width: Number(one.dataset.width) }));
   const SLOWLY = 15000; // what no fold tells, such as hits judged anew, comes with this
 
   // Layout: an ordered list of { id, width }; what is not in it is removed.
   function kept() {
-    try {
-      const found = JSON.parse(localStorage.getItem(key));
-      if (Array.isArray(found)) return found.filter((one) => one && widgets.has(one.id));
-    } catch { /* unreadable: as at first */ }
+    const found = JSON.parse(report.dataset.layout);
+    if (Array.isArray(found)) return found.filter((one) => widgets.has(one.id));
     return first.map((one) => ({ ...one }));
   }
   let layout = kept();
 
+  // One request at a time, so that the last layout is the one that stays.
+  let keeping = Promise.resolve();
+  function send(text) {
+    const form = { csrf: report.dataset.csrf, kind: report.dataset.kind, layout: text };
+    keeping = keeping
+      .then(() => fetch("/report/layout", {
+        method: "POST", body: new URLSearchParams(form), redirect: "error", keepalive: true,
+      }))
+      .then((answer) => { if (answer.ok) report.dataset.kept = text; })
+      .catch(() => { /* not kept, then */ });
+  }
+
   function keep() {
-    try { localStorage.setItem(key, JSON.stringify(layout)); } catch { /* not kept, then */ }
+    send(JSON.stringify(layout));
     lay();
   }
 
@@ -77,6 +86,23 @@
       event.dataTransfer.setData("text/plain", id);
       event.dataTransfer.effectAllowed = "move";
     });
+    const grip = one.querySelector(".grip");
+    grip.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      grip.setPointerCapture(event.pointerId);
+      const column = one.getBoundingClientRect().width / Number(one.dataset.width);
+      const wide = (at) => {
+        const left = one.getBoundingClientRect().left;
+        return Math.min(Math.max(Math.round((at - left) / column), 1), 4);
+      };
+      const move = (moved) => { one.dataset.width = wide(moved.clientX); };
+      grip.addEventListener("pointermove", move);
+      grip.addEventListener("lostpointercapture", () => {
+        grip.removeEventListener("pointermove", move);
+        const placed = layout.find((known) => known.id === id);
+        if (placed) { placed.width = Number(one.dataset.width); keep(); resize(); }
+      }, { once: true });
+    });
     one.addEventListener("dragover", (event) => event.preventDefault());
     one.addEventListener("drop", (event) => {
       event.preventDefault();
@@ -90,7 +116,8 @@
   }
   document.getElementById("reset").addEventListener("click", () => {
     layout = first.map((one) => ({ ...one }));
-    keep();
+    send("");
+    lay();
     draw();
     resize();
   });
