@@ -8,6 +8,7 @@ import ssl
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -165,3 +166,33 @@ async def test_policies_are_kept_to_and_counted(tmp_path: Path) -> None:
         assert [name for name, version in tls.items() if version] == arriving[: len(safe)]
         # what was offered before TLS is forgotten: no SIZE, no BODY, and the mail is not too large
         assert world.servers["changing.test"].messages[0].mail.endswith(b">")
+
+
+@pytest.mark.long
+async def test_a_policy_stays_in_force_over_a_restart(tmp_path: Path) -> None:
+    """Somebody who cuts off the record and the policy while we are away cannot talk us out of TLS;
+    with the file gone (the control) they can.
+    """
+    ca = trustme.CA()
+    file = tmp_path / "authority.pem"
+    ca.cert_pem.write_to_path(file)
+    folder = tmp_path / "relay"
+    settings: dict[str, Any] = {"mta_sts": True, "authorities": str(file)}
+    async with mx_world() as world:
+        async with policy_server(ca, "mta-sts.sts.test") as https:
+            https.texts = STS
+            settings["mta_sts_port"] = https.port
+            _sts(world, "sts.test")
+            mx = await world.server("sts.test", tls=server_context(ca.issue_cert("mx.sts.test")))
+            async with sender_in(world, folder, **settings) as sender:
+                await sender.submit("a@sts.test")
+                await sender.recipient_becomes("a@sts.test", "delivered")
+        del world.dns.zone["_mta-sts.sts.test"]
+        mx._tls = _self_signed("mx.sts.test")
+        async with sender_in(world, folder, provisioned=True, **settings) as sender:
+            await sender.submit("b@sts.test")
+            await sender.recipient_becomes("b@sts.test", "deferred")
+        assert [m.recipients for m in mx.messages] == [(b"a@sts.test",)]
+        (folder / "var" / "mta-sts.jsonl").unlink()
+        async with sender_in(world, folder, provisioned=True, **settings) as sender:
+            await sender.recipient_becomes("b@sts.test", "delivered")
