@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.harness.programs import need_program
 from tests.harness.spool_promises import Promises, broken_promises, run_child
 
-needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+needs_strace = pytest.mark.usefixtures("strace")
+
+
+@pytest.fixture
+def strace() -> str:
+    """Give the program; the test is skipped, or in CI fails, without it."""
+    return need_program("strace")
 
 
 async def kills(path: Path, seed: int, rounds: int) -> Promises:
