@@ -51,14 +51,12 @@ def _trie(names: list[bytes]) -> bytes:
 # values in double quotes right behind "=". None of these names is a stop.
 _COMMON = rb"(?:t[drh]|p|span|div|b|strong|font|li|ul|h[1-6]|i|em|center|u|sup|tbody|thead|o:p)"
 _ALONE = rb"(?:img|br|hr)"
-_USUAL_REST = (
-    rb"(?>(?:[\t\n\f\r /][^>\"'=]*+(?>(?:(?<![\t\n\f\r /\"'])=\"[^\"]*+\"[^>\"'=]*+)*))?)>"
-)
+_USUAL_REST = rb"(?:>|[\t\n\f\r /][^>\"'=]*+(?>(?:(?<![\t\n\f\r /\"'])=\"[^\"]*+\"[^>\"'=]*+)*)>)"
 _USUAL = rb"/?[a-zA-Z][^\t\n\f\r />=\"']*+" + _USUAL_REST
 _PASSED = (
-    rb"[^<]*+(?>(?:(?:</" + _COMMON + rb">|<(?:" + _COMMON + rb"|" + _ALONE + rb")" + _USUAL_REST
-    + rb"|<(?!/?" + _trie(_STOPS) + NAME_END + rb")(?:" + _USUAL + rb"|" + ANY + rb")"
-    + rb"|<(?![a-zA-Z/!?]))[^<]*+)*)"
+    rb"[^<]*+(?>(?:<(?:/" + _COMMON + rb">|(?:" + _COMMON + rb"|" + _ALONE + rb")" + _USUAL_REST
+    + rb"|(?!/?" + _trie(_STOPS) + NAME_END + rb")(?:" + _USUAL + rb"|" + ANY + rb")"
+    + rb"|(?![a-zA-Z/!?]))[^<]*+)*)"
 )  # fmt: skip
 # One step: everything up to a stop, and the stop itself in the group that says what it is.
 _ANCHOR, _ANCHOR_END, _TABLE, _TABLE_END, _COMMENT, _OTHER = 1, 6, 7, 8, 9, 10

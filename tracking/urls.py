@@ -64,7 +64,7 @@ _AUTHORITY = re.compile(r"[hH][tT][tT][pP][sS]?://([^/\\?#]+)")
 # Without braces, brackets, "<" or "|", and with "%" only in escapes, nothing is a placeholder.
 _USUAL = re.compile(
     rb"https?://([a-z0-9](?:[a-z0-9.-]*+(?<![.-]))?)(?>(?::[0-9]{1,4})?)"
-    rb"(?>(?:[/?#](?>(?:[!-$&-;=?-Z\\^-z~]|%[0-9A-Fa-f]{2})*))?)"
+    rb"(?>(?:[/?#](?>(?:[!-$&-;=?-Z\\^-z~]++|%[0-9A-Fa-f]{2})*))?)"
 )
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f\[\]:<>^|%@\"`{}]+)(?::([0-9]{0,5}))?")
 _ASCII_LABEL = re.compile(r"[a-z0-9_-]*")
@@ -224,7 +224,8 @@ def destination(data: bytes) -> Destination:
         url = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadDestinationError(str(error)) from None
-    if judge(url, (), ()).reason:
+    verdict = judge(url, (), ())
+    if verdict.reason or verdict.url != url:  # what we write was trimmed
         raise BadDestinationError("no http or https URL")
     return Destination(url, location(url, charset))
 

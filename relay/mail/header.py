@@ -147,7 +147,7 @@ def prepend(message: bytes, lines: list[tuple[bytes, bytes]]) -> bytes:
 
 
 _NAME = re.compile(rb"[!-9;-~]+")
-_VALUE = re.compile(rb"(?>(?:[^\r\n\0]|\r\n[ \t])*)")
+_VALUE = re.compile(rb"(?>(?:[^\r\n\0]++|\r\n[ \t])*)")
 
 
 def field_line(name: bytes, value: bytes) -> bytes:

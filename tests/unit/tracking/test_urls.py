@@ -196,7 +196,7 @@ def test_unknown_query_charsets_are_refused() -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x00https://h.test/", b"\x3fhttps://h.test/", b"javascript:x", b"\xff", b"//h.test/",
-     b"https://", b"\x01"],
+     b"https://", b"\x01", b"\x22\x03https://h.test/", b"https://h.test/\r\n"],
 )  # fmt: skip
 def test_fields_that_nobody_wrote_are_refused(data: bytes) -> None:
     with pytest.raises(BadDestinationError):
