@@ -120,6 +120,22 @@ async def overload(bench: Bench, messages: int) -> None:
         row(f"{connections} connections", said, shown(times), bench.memory)
 
 
+async def latecomer(port: int) -> tuple[int, float]:
+    """Submit as a customer who comes when all places are taken; the tries, and what the last took
+    in milliseconds.
+    """
+    for tries in range(1, 31):
+        began = time.monotonic()
+        try:
+            async with Dialogue("127.0.0.1", port) as late:
+                await late.send(b"p@s.test", (b"p@r.test",), _PROBE)
+        except (OSError, EOFError):
+            await asyncio.sleep(0.5)
+            continue
+        return tries, (time.monotonic() - began) * 1000
+    return 30, float("inf")
+
+
 async def crowd(bench: Bench, count: int) -> None:
     """L01, L02: as many as may connect and more, an octet every ten seconds; then all are cut."""
     before = bench.memory
@@ -134,17 +150,14 @@ async def crowd(bench: Bench, count: int) -> None:
         raise RuntimeError("no pipes")
     said = json.loads(await process.stdout.readline())
     during = bench.memory
-    began = time.monotonic()
-    async with Dialogue("127.0.0.1", bench.port) as late:
-        await late.send(b"p@s.test", (b"p@r.test",), _PROBE)
-    new_client = (time.monotonic() - began) * 1000
+    tries, took = await latecomer(bench.port)
     async with bench.probed() as times:
         cut = json.loads(await process.stdout.readline())
     process.stdin.close()
     await process.wait()
     greeted, refused = said.get("greeted", 0), said.get("refused", 0)
-    told = f"{greeted} taken, {refused} refused with 421; memory before {before}"
-    row(f"{count} that loiter", told, f"a new client: {new_client:.0f} ms", during)
+    told = f"{greeted} taken in {said['seconds']:.0f} s, {refused} refused; memory before {before}"
+    row(f"{count} that loiter", told, f"a new client: {took:.0f} ms, try {tries}", during)
     gone = f"{cut.get('cut', 0)} cut after {cut['seconds']:.0f} s"
     row("the same, an octet in 10 s", gone, shown(times), bench.memory)
 
@@ -226,11 +239,14 @@ async def main(options: argparse.Namespace) -> None:
                 bench = Bench(relay, folder)
                 row("case", "what came of it", "probe, median / 99th", "memory of two workers")
                 row(*["---"] * 4)
-                await overload(bench, options.messages)
-                await clicks(bench)
-                await deaf(bench)
-                await large(bench, options.large)
-                await crowd(bench, options.crowd)
+                for case in options.cases.split(","):
+                    await {
+                        "load": lambda: overload(bench, options.messages),
+                        "clicks": lambda: clicks(bench),
+                        "deaf": lambda: deaf(bench),
+                        "large": lambda: large(bench, options.large),
+                        "crowd": lambda: crowd(bench, options.crowd),
+                    }[case]()
         finally:
             sink.stop()
 
@@ -240,4 +256,5 @@ if __name__ == "__main__":
     parser.add_argument("--crowd", type=int, default=10_000)
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--large", type=int, default=60)
+    parser.add_argument("--cases", default="load,clicks,deaf,large,crowd")
     uvloop.run(main(parser.parse_args()))
