@@ -25,6 +25,9 @@ _CODE = re.compile(
     r"(?:[ -]|$|(?=[,.:;)\]'\"]))"
 )
 _ADDRESS = re.compile(r"<?[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){0,10}>?")
+_CLAUSE_END = re.compile(
+    r"[.;,!] | \(| \[| -{1,2} | https?:| s=\d| ref: | remote | this | your | please "
+)
 _SPACE = re.compile(r"\s+")
 
 # What the enhanced code alone says (RFC 3463, RFC 5248), where no rule knew the text.
@@ -93,6 +96,13 @@ _BY_CODE: Final[dict[int, tuple[str, str]]] = {
     556: ("dns", "notaccept"),
 }
 _OTHER: Final = ("other", "undefined")
+# "User unknown" said outright is not unsaid by what follows it: the name of a spam filter, a link
+# to a policy, a blocklist that has nothing to do with it. The words of RFC 5321 for a mailbox that
+# is unavailable are no such saying: they stand in front of every kind of refusal.
+_OUTRIGHT: Final = frozenset({"no-such-user-here", "address-and-its-absence"})
+_ASIDES: Final = frozenset(
+    {"spam", "virus", "blocked", "policy", "content", "mailbox-full", "system"}
+)
 
 
 def classify(
@@ -107,6 +117,11 @@ def classify(
     folded = prepare(text)
     digits = str(code) if code else ""
     rule = load_rules().first(folded, digits, enhanced, stage, provider)
+    if rule is not None and rule.klass in _ASIDES:
+        clause = _first_clause(folded)
+        plain = load_rules().first(clause, digits, enhanced, stage, provider) if clause else None
+        if plain is not None and plain.id in _OUTRIGHT and "unavailable" not in clause:
+            rule = plain
     if rule is not None:
         return answer(
             rule.klass, rule.reason, code, enhanced, stage=stage, rule=rule.id, told=rule.told
@@ -119,6 +134,12 @@ def prepare(text: str) -> str:
     """Fold a reply text for the rules: bounded, one line, addresses as `<@>`."""
     short = _SPACE.sub(" ", text[:MAX_TEXT])
     return fold(_ADDRESS.sub("<@>", _CONTINUED.sub("", short)))
+
+
+def _first_clause(folded: str) -> str:
+    """Give the first clause of a reply where more follows it, else `""`."""
+    found = _CLAUSE_END.search(folded, 12)
+    return folded[: found.start()] if found else ""
 
 
 def _by_codes(code: int, enhanced: str) -> tuple[str, str, str]:

@@ -82,6 +82,40 @@ def test_three_answers(reply: str, stage: str, delivery: str, destination: str) 
     assert (judged.delivery, judged.destination) == (delivery, destination)
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "; see https://isp.test/policy",
+        " (spam protection by Guard)",
+        " (virusscan.isp.test)",
+        " Your IP address is 192.0.2.1.",
+        " Please try again later.",
+        " ref: cloudmark/123",
+        ". Remote host is not in the blacklist",
+    ],
+)
+def test_an_unknown_user_is_not_unsaid_by_what_follows(behind: str) -> None:
+    """The name of a filter, a link to a policy: the address is bad all the same."""
+    judged = classify_line(
+        f"550 5.1.1 <ann@inbox.test>: Recipient address rejected: User unknown{behind}"
+    )
+    assert (judged.klass, judged.recipient) == ("user-unknown", "suppress")
+
+
+@pytest.mark.parametrize(
+    ("reply", "klass"),
+    [
+        ("550 Requested action not taken: mailbox unavailable. Reject due to policy", "policy"),
+        ("550 Requested action not taken: mailbox unavailable (IP is blacklisted)", "blocked"),
+        ("550 Message rejected as spam. The user unknown to us wrote it", "spam"),
+        ("550 5.1.1 Too many messages this hour. No such user", "throttled"),
+    ],
+)
+def test_what_stands_in_front_of_everything_decides_nothing(reply: str, klass: str) -> None:
+    """RFC 5321's own words, and an unknown user that is not what the reply begins with."""
+    assert classify_line(reply).klass == klass
+
+
 @given(
     code=st.sampled_from([0, 200, 354, 421, 450, 451, 452, 500, 550, 552, 553, 554, 571]),
     enhanced=st.from_regex(r"\A[245]\.\d{1,3}\.\d{1,3}\Z") | st.just(""),
