@@ -57,13 +57,17 @@ class Destination:
     port: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        line = head.split(b"\r\n", 1)[0]
-        if b"/favicon.ico" not in line:
-            self.lines.append(line)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nshop")
-        await writer.drain()
-        writer.close()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            line = head.split(b"\r\n", 1)[0]
+            if b"/favicon.ico" not in line:
+                self.lines.append(line)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nshop")
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # opened ahead and never used, or given up
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
