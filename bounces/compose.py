@@ -20,6 +20,7 @@ from bounces.report import MAX_DIAGNOSTIC, Category, Record
 _UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-)")
 _QUOTED = re.compile(
     r"(?:[:;'\"\u2018(]|<<<|>>>|\bOut:)\s{1,6}(?=[45]\d\d[ -])|[:;'\"(](?=[45]\d\d[ -])"
+    r"|\b(?:said|replied|responded|answered):\s"
 )
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

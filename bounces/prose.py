@@ -22,13 +22,16 @@ from bounces.shapes import (
     DAEMONS,
     DIALOGUE,
     DIVIDER,
+    ENDS_SENTENCE,
     FURTHER,
     LABELLED,
     LEADING,
     OFFICES,
+    REPLY,
     SENTENCE,
 )
 
+MAX_BEFORE: Final = 400  # characters in front of an address that may hold the reply about it
 MAX_FURTHER: Final = 50  # addresses read off one enumeration
 MAX_ABOUT: Final = 1500  # characters kept as what is said about one recipient
 
@@ -169,6 +172,9 @@ def _sentences(text: str, hidden: frozenset[str]) -> list[Said]:
     )
     if said:
         first = next(m for m in SENTENCE.finditer(text) if _is(m["a"], said[0].recipient))
+        before = text[max(0, first.start() - MAX_BEFORE) : first.start()]
+        if ENDS_SENTENCE.match(text, first.end("a")) and REPLY.search(before):
+            said[0].about = before  # the reply was quoted first
         beside = _further(text, first.end("a"), hidden)
         return [said[0], *(Said(a, said[0].about) for a in beside)]
     return [

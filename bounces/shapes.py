@@ -69,6 +69,12 @@ FURTHER = re.compile(
 CARRYING_ON: Final = frozenset({"to", "at", "contact", "by", "from", "with", "or", "and", "via"})
 """Last words of a line whose sentence goes on in the next: an address there is part of it."""
 
+ENDS_SENTENCE = re.compile(r"[>\"')\]]{0,2}[ \t]*[.!]?[ \t]*(?:\n|\Z)")
+"""Nothing more is said behind an address."""
+
+REPLY = re.compile(r"\b[45]\d\d[ -]|\b[45]\.\d{1,2}\.\d|[\"\u201c\u201e]\w")
+"""A text that quotes a reply: by its code, or in quotation marks."""
+
 ASIDE = re.compile(
     r"\((?:expanded from|(?:ultimately )?generated from|originally addressed to|orig(?:inal)? to)"
     r"[: ]*<?([^)\s>]{1,320})>?:?\)|\boriginally addressed to <?([^)\s>]{1,320})",
