@@ -267,8 +267,8 @@ class CrashStage:
         """Start the relay again when it ended without being asked to."""
         while True:
             await self.relay.ended()
-            began = time.monotonic()
             while True:
+                began = time.monotonic()
                 await self.relay.gone()
                 try:
                     await self.relay.start()
