@@ -61,6 +61,10 @@ def is_complaint(mail: Mail) -> str:
     sender = mail.fields.get("from")
     subject = mail.fields.get("subject")
     copy = mail.first(*COPY_TYPES)
+    if copy is not None and any(
+        _WANTED_TYPE.match(part.text.lstrip()) for part in mail.parts[:5] if part is not copy
+    ):
+        return "a feedback part of another type"
     if copy is not None and _JMRP_SUBJECT.search(subject):
         return "complaint subject with the copied mail"
     if copy is not None and _JMRP_FROM.search(sender) and "x-hmxmroriginalrecipient" in mail.fields:
