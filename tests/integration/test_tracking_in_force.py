@@ -11,6 +11,7 @@ import base64
 import datetime
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -185,6 +186,7 @@ async def test_a_host_that_cannot_be_reached_means_untracked_mail(route: SinkRou
 
 
 async def test_https_with_a_certificate_for_each_host(tmp_path: Path) -> None:
+    """The default host cannot be found at all: mail of domains without their own is untracked."""
     folder = tmp_path / "hosts"
     folder.mkdir()
     files = {}
@@ -198,11 +200,15 @@ async def test_https_with_a_certificate_for_each_host(tmp_path: Path) -> None:
         "certificate": str(files["node.test"]),
         "private_key": str(files["node.test"]),
         "certificates": str(folder),
+        "base_url": "http://nowhere.invalid",
     }
     async with sink_route(
         tmp_path / "node", environment={"SSL_CERT_FILE": str(trusted)}, tracking=tracking
     ) as route:
         host = f"https://localhost:{route.relay.ports['tracking']}"
+        await route.relay.until(partial(_default_fails, route), "the default host to be found bad")
+        untracked = await route.send("bob@inbox.test")
+        assert b"nowhere.invalid" not in untracked.partition(b"\r\n\r\n")[2]
         await route.ask("PATCH", "/domains/news.test", {"tracking_url": host})
 
         async def checked() -> bool:
@@ -216,6 +222,11 @@ async def test_https_with_a_certificate_for_each_host(tmp_path: Path) -> None:
         assert await _redirect(route, parts.path, "localhost", trusted) == LINK
         with pytest.raises(ssl.SSLCertVerificationError):  # another name gets the node's own
             await _redirect(route, parts.path, "other.test", trusted)
+
+
+async def _default_fails(route: SinkRoute) -> bool:
+    entries = (await route.ask("GET", "/audit"))["items"]
+    return any(entry["action"] == "tracking-host" for entry in entries)
 
 
 async def _redirect(route: SinkRoute, path: str, name: str, trusted: Path) -> str:
