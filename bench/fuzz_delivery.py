@@ -48,11 +48,10 @@ def told(transaction: Transaction) -> End:
 def play(pieces: list[bytes]) -> list[End]:
     """Have a session with up to two mails; give how each ended."""
     engine = Engine(Hello(b"relay.test"))
-    ends: list[End] = []
     begun = 0
     for piece in [*pieces, b""]:
         if engine.phase is Phase.READY and engine.has_room and begun < 2:
-            engine.begin(MAIL, lambda transaction: ends.append(told(transaction)), 0.0)
+            engine.begin(MAIL, lambda _transaction: None, 0.0)
             begun += 1
         if engine.phase is Phase.ENDED:
             break
@@ -60,6 +59,7 @@ def play(pieces: list[bytes]) -> list[End]:
         engine.written()
     if engine.phase is not Phase.ENDED:
         engine.fail(Problem.LOST, "the connection was lost")
+    ends = [told(transaction) for transaction in engine.finished]
     if len(ends) != begun:
         raise AssertionError(f"{begun} mails, {len(ends)} ends")
     for line in b"".join(engine.out).split(b"\r\n"):
@@ -110,7 +110,7 @@ SEEDS = (
     b"\x02250 ok\r\n550 5.1.1 <a@b> unknown\r\n503 5.5.1 no\r\n250 reset\r\n",
     b"\x02250-2.1.0 a\r\n250 2.1.0 b\r\n452 4.2.2 full\r\n354 go\r\n421 4.7.0 later\r\n",
     b"\x02250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n451 4.3.0 no\r\n",
-    b"\x03220 mx\r\n250-mx\r\n250-8BITMIME\r\n250-STARTTLS\r\n250-LIMITS MAILMAX=1\r\n250 SIZE 9\r\n",
+    b"\x03220 mx\r\n250-mx\r\n250-8BITMIME\r\n250-LIMITS MAILMAX=1\r\n250 SIZE 9\r\n",
     b"\x03554 5.7.1 no\r\n",
     b"\x03220 mx\r\n502 no\r\n250 mx\r\n250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n",
     b"\x01250-a\r\n250 b\r\n550 5.1.1\r\n",

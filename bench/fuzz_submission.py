@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the SMTP doors: addresses, parameters, PROXY headers, the dialogue.
 
-    python bench/fuzz_submission.py [-max_total_time=60] [corpus directory]
+    python -m bench.fuzz_submission [-max_total_time=60] [corpus directory]
 
 Whatever the octets are, only replies of ours may come out, content that goes on is clean, and what
 one way to cut the input gives, every other way gives too. Arguments are those of libFuzzer.
