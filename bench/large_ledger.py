@@ -29,6 +29,7 @@ from bench.bulk_ledger import DAYS, Load, differences, fill
 from relay.clock import DAY, SECOND
 from relay.control.services import Services
 from relay.ledger.engine import Ledger, open_ledger
+from relay.ledger.upkeep import Retention, Upkeep
 from relay.web.clients import ClientAddress
 from relay.web.page.app import add_page
 from relay.web.page.live import Live
@@ -211,6 +212,7 @@ async def cells(folder: Path) -> dict[str, int]:
         }
 
     async with open_ledger(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
+        await Upkeep(ledger, Retention(), clock=lambda: UNTIL).tidy()  # as control, every second
         return await ledger.read(count)
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, text
 
 from metrics.events import Kind
 from metrics.fate import NUMBER
@@ -66,6 +66,21 @@ _BY_ANYONE: dict[Audience, ColumnElement[bool]] = {
 }
 
 
+_BOUNCES = (
+    tables.ended_as(NUMBER[Kind.BOUNCED]),
+    tables.IN_STATE["deliveries_bounced_later"],
+)
+_RARE: dict[Audience, tuple[str, ...]] = {
+    Audience.BOUNCED: _BOUNCES,
+    Audience.BOUNCED_HARD: _BOUNCES,
+    Audience.UNSUBSCRIBED: (tables.IN_STATE["deliveries_unsubscribed"],),
+    Audience.COMPLAINED: (tables.IN_STATE["deliveries_complained"],),
+    Audience.EXCLUDED: (tables.ended_as(NUMBER[Kind.EXCLUDED]),),
+}
+"""Groups that are few among a campaign's recipients, with the conditions of the indexes that hold
+all of them: without these a page reads the campaign to its end."""
+
+
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery of an audience; times in microseconds, 0 for never."""
 
@@ -105,6 +120,7 @@ def _page(connection: Connection, wanted: Wanted, after: int) -> list[Member]:
     condition = _BY_ANYONE[wanted.audience]
     if not wanted.everybody:
         condition = _BY_PEOPLE.get(wanted.audience, condition)
+    rare = _RARE.get(wanted.audience)
     mailings = select(_m.id).where(_m.account == wanted.account, _m.campaign == wanted.campaign)
     if wanted.sending_domain:
         mailings = mailings.where(_m.sending_domain == wanted.sending_domain)
@@ -132,4 +148,8 @@ def _page(connection: Connection, wanted: Wanted, after: int) -> list[Member]:
         .order_by(_d.id)
         .limit(PAGE)
     )
+    if rare:
+        one = tables.deliveries.alias("one")
+        each = [select(one.c.id).where(text(words), one.c.id > after) for words in rare]
+        statement = statement.where(or_(*(_d.id.in_(ids) for ids in each)))
     return [Member(**row) for row in connection.execute(statement).mappings()]

@@ -112,17 +112,16 @@ _STATES: dict[Stage, ColumnElement[bool]] = {
 }
 
 
-_NOT_DELIVERED = tables.NOT_DELIVERED + " AND final = "
 _INDEXED: dict[Stage, tuple[str, ...]] = {
     Stage.WAITING: (tables.IN_STATE["deliveries_unfinished"],),
     Stage.DEFERRED: (tables.IN_STATE["deliveries_unfinished"],),
     Stage.BOUNCED: (
-        f"{_NOT_DELIVERED}{NUMBER[Kind.BOUNCED]}",
+        tables.ended_as(NUMBER[Kind.BOUNCED]),
         tables.IN_STATE["deliveries_bounced_later"],
     ),
-    Stage.FAILED: (f"{_NOT_DELIVERED}{NUMBER[Kind.FAILED]}",),
-    Stage.EXCLUDED: (f"{_NOT_DELIVERED}{NUMBER[Kind.EXCLUDED]}",),
-    Stage.REJECTED: (f"{_NOT_DELIVERED}{NUMBER[Kind.REJECTED]}",),
+    Stage.FAILED: (tables.ended_as(NUMBER[Kind.FAILED]),),
+    Stage.EXCLUDED: (tables.ended_as(NUMBER[Kind.EXCLUDED]),),
+    Stage.REJECTED: (tables.ended_as(NUMBER[Kind.REJECTED]),),
     Stage.OPENED: (tables.IN_STATE["deliveries_opened"],),
     Stage.CLICKED: (tables.IN_STATE["deliveries_clicked"],),
     Stage.UNSUBSCRIBED: (tables.IN_STATE["deliveries_unsubscribed"],),

@@ -101,8 +101,12 @@ IN_STATE: dict[str, str] = {
 }
 """Indexes on the ids of the deliveries in one state, so that the log finds the rarest at once; by
 the condition, which a query must write in these words."""
-NOT_DELIVERED = "final NOT IN (0, 4)"
-"""What `deliveries_not_delivered` holds, by `final`; 4 is delivered."""
+_NOT_DELIVERED = "final NOT IN (0, 4)"  # 4 is delivered
+
+
+def ended_as(final: int) -> str:
+    """Give the condition of those that ended so and not delivered, in the words of their index."""
+    return f"{_NOT_DELIVERED} AND final = {final:d}"
 
 
 def _in_state(name: str, condition: str, *columns: str) -> Index:
@@ -158,7 +162,7 @@ deliveries = Table(
     Index("deliveries_message", "message"),
     Index("deliveries_message_id", "message_id"),
     *[_in_state(name, condition) for name, condition in IN_STATE.items()],
-    _in_state("deliveries_not_delivered", NOT_DELIVERED, "final"),
+    _in_state("deliveries_not_delivered", _NOT_DELIVERED, "final"),
 )
 
 
