@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from bounces import addresses
@@ -214,7 +215,7 @@ def _from_status(mail: Mail, status: Status, notice: str, copy: str) -> Report |
 
 def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> Record:
     recipient, original = of_group(group, notice, returned, status.reporting_mta)
-    return failure(
+    record = failure(
         recipient,
         group.diagnostic,
         vaguer(group.recipient, notice),
@@ -225,6 +226,9 @@ def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> 
         remote_mta=group.remote_mta or status.reporting_mta,
         message_id=returned.message_id,
     )
+    if group.diagnostic_type == "x-unix" and record.reason in ("systemerror", "undefined"):
+        return replace(record, reason="mailererror")  # a program of the last host speaks
+    return record
 
 
 def _stage(*texts: str) -> str:

@@ -113,3 +113,10 @@ def test_words_explain_an_empty_status() -> None:
     text = TEXT.replace("Your message", "<ann@inbox.test>: user unknown\n\nYour message")
     fields = "Final-Recipient: rfc822; ann@inbox.test\nAction: failed\nStatus: 5.0.0\n"
     assert found(f"{HEAD}{text}{PART}{fields}{COPY}".encode()) == [UNKNOWN]
+
+
+def test_a_program_of_the_last_host_speaks_under_x_unix() -> None:
+    """RFC 3464 section 2.1.2 leaves the type to the reporter; sendmail and Postfix write x-unix."""
+    fields = "Final-Recipient: rfc822; ann@inbox.test\nAction: failed\nStatus: 5.3.0\n"
+    fields += "Diagnostic-Code: x-unix; temporary failure\n"
+    assert found(wrapped(fields)) == [("ann@inbox.test", "soft", "mailererror")]
