@@ -24,7 +24,7 @@ from relay.acceptance.senders import check_sender
 from relay.acceptance.submission import Recipient, Submission
 from relay.clock import Clock
 from relay.errors import RefusedError, SpoolFullError
-from relay.mail.header import Header, remove, split
+from relay.mail.header import Header, remove, split, without_mbox
 from relay.message import Delivery, Message, State
 from relay.settings import Account, Credential, SendingDomain, Settings, tracking_host
 from relay.spool.protocol import Spool
@@ -181,6 +181,7 @@ class Acceptance:
         self, submission: Submission, header: Header, options: Options, first_id: int, at: int
     ) -> tuple[bytes, str]:
         content = remove(submission.content, options.strip) if options.strip else submission.content
+        content = without_mbox(content)
         added, message_id = missing_fields(header, first_id, self.node.hostname, at)
         return (added + content if added else content), message_id
 

@@ -117,6 +117,15 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
     return Header(tuple(fields), tuple(names), start, at, tuple(defects))
 
 
+def without_mbox(message: bytes) -> bytes:
+    """Give the message without the line that a mailbox file puts in front ("From somebody Fri ...").
+
+    It is no header field, and behind fields of ours the header would end there.
+    """
+    found = _MBOX.match(message) if message.startswith(b"From ") else None
+    return message[found.end() :] if found else message
+
+
 def unfold(value: bytes) -> bytes:
     """Join a folded value into one line (RFC 5322 section 2.2.3) and strip white space around."""
     if b"\n" in value:

@@ -57,6 +57,23 @@ async def test_control_headers_and_bcc_go_and_everything_else_stays(tmp_path: Pa
     assert message.metadata == {"k": "v", "n": "5"}
 
 
+@pytest.mark.parametrize(
+    ("front", "kept"),
+    [
+        (b"From ann@inbox.test Fri Nov 20 10:00:00 2026\r\n", b""),
+        (b"From x\r\nBcc: bob@x.test\r\n", b""),
+        (b"X-A: 1\r\nFrom-Nobody: x\r\n", b"X-A: 1\r\nFrom-Nobody: x\r\n"),
+    ],
+)
+async def test_the_first_line_of_a_mailbox_file_goes(
+    tmp_path: Path, front: bytes, kept: bytes
+) -> None:
+    async with clerk(tmp_path, settings()) as under_test:
+        message = await under_test.hand_in(front + PLAIN, "ann@inbox.test")
+        _, content = await under_test.spool.load(message.id)
+    assert content == kept + PLAIN
+
+
 async def test_missing_date_and_message_id_are_added_in_front(tmp_path: Path) -> None:
     bare = b"From: news@shop.test\r\n\r\nHello\r\n"
     async with clerk(tmp_path, settings()) as under_test:
