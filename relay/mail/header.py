@@ -118,7 +118,7 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
 
 
 def without_mbox(message: bytes) -> bytes:
-    """Give the message without the line that a mailbox file puts in front ("From somebody Fri ...").
+    """Give the message without the line that a mailbox file puts in front ("From ann Fri ...").
 
     It is no header field, and behind fields of ours the header would end there.
     """
