@@ -116,7 +116,7 @@ def test_words_explain_an_empty_status() -> None:
 
 
 def test_a_program_of_the_last_host_speaks_under_x_unix() -> None:
-    """RFC 3464 section 2.1.2 leaves the type to the reporter; sendmail and Postfix write x-unix."""
+    """RFC 3464 section 2.3.6 leaves the type to the reporter; sendmail and Postfix write x-unix."""
     fields = "Final-Recipient: rfc822; ann@inbox.test\nAction: failed\nStatus: 5.3.0\n"
     fields += "Diagnostic-Code: x-unix; temporary failure\n"
     assert found(wrapped(fields)) == [("ann@inbox.test", "soft", "mailererror")]
