@@ -69,15 +69,14 @@ def _size(edit: Edit) -> int:
 def lines_fit(raw: bytes, edits: Sequence[Edit]) -> bool:
     """Say whether every changed line of a 7bit or 8bit part stays within 998 octets.
 
-    That must hold with links and pixel, and with either of them taken back.
+    That must hold with links and pixel, and with either of them taken back. Without the pixel lines
+    only become shorter; without the links they may become longer, for an href may be written in
+    character references.
     """
-    pixels = [edit for edit in edits if edit.kind == PIXEL]
     if _longest(raw, edits) > MAX_LINE:
         return False
-    if not pixels:
-        return True
-    clicks = [edit for edit in edits if edit.kind != PIXEL]
-    return _longest(raw, pixels) <= MAX_LINE and _longest(raw, clicks) <= MAX_LINE
+    pixels = [edit for edit in edits if edit.kind == PIXEL]
+    return not pixels or _longest(raw, pixels) <= MAX_LINE
 
 
 def _longest(raw: bytes, edits: Sequence[Edit]) -> int:
