@@ -91,7 +91,8 @@ def reporter(fields: Fields, text: str) -> str:
     null_path = fields.get("return-path") == "<>"
     daemon = bool(_DAEMON.search(sender)) or sender.endswith("<>") or (not sender and null_path)
     subjected = _any("report-subjects", subject)
-    if not subjected and "daemon" not in sender and _is_auto_subject(subject):
+    automatic = _leads_auto(subject) or (not subjected and _is_auto_subject(subject))
+    if "daemon" not in sender and automatic:
         return ""
     if not (daemon or subjected or null_path):
         return ""
@@ -121,6 +122,11 @@ def _unnamed(fields: Fields, subject: str, words: str) -> bool:
     if any(name in fields for name in ("in-reply-to", "list-id", "list-post")):
         return False
     return _failed(words) and _any("mail-words", words)
+
+
+def _leads_auto(subject: str) -> bool:
+    """Tell an automatic answer, whatever the subject was that it answers to."""
+    return subject.startswith(load_words("auto-subjects"))
 
 
 def _is_auto_subject(subject: str) -> bool:
