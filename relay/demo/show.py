@@ -26,6 +26,7 @@ from relay.demo.mails import TRACKED, UNTRACKED, Mail, mails
 from relay.demo.reckoning import MEASURES, Reckoning, reckon
 from relay.demo.report import fetch_report
 from relay.demo.stage import Reach, Stage, StageError, free_ports
+from relay.ledger.agreement import disagreements_of
 
 _CLIENTS = 4
 _SETTLE_SECONDS = 90.0
@@ -76,7 +77,10 @@ async def _play(wish: Wish, folder: Path, reach: Reach) -> int:
         await cast.close()
     if wish.keep is not None:
         _keep_submitted(wish.keep, programme)
-    summary = _summary(reckoning, report)
+    wrong = await disagreements_of(cast.stage.ledger_url) if cast.stage else []
+    for line in wrong[:10]:
+        print(f"DIFFERENT {line}", file=sys.stderr)
+    summary = _summary(reckoning, report) | {"ledger_agrees": not wrong}
     if wish.as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -241,6 +245,7 @@ def _summary(reckoning: Reckoning, report: dict[str, dict[str, int]]) -> dict[st
 def _held(reckoning: Reckoning, summary: dict[str, object]) -> bool:
     return bool(
         summary["report_equals_played"]
+        and summary["ledger_agrees"]
         and not reckoning.lost
         and not reckoning.duplicated
         and not reckoning.unexpected
@@ -275,3 +280,5 @@ def _print_report(
             print(f"{what}: {line}")
     equal = "equals" if summary["report_equals_played"] else "DIFFERS FROM"
     print(f"The report {equal} what was played.")
+    agree = "agree" if summary["ledger_agrees"] else "DO NOT AGREE"
+    print(f"Events, rows, cubes, answers and Prometheus' counters {agree}.")

@@ -80,6 +80,7 @@ class Stage:
         """
         self._reach = reach
         self.submission = ("127.0.0.1", ports.submission)
+        self.ledger_url = f"sqlite:///{folder / 'var' / 'ledger.sqlite'}"
         self._config = folder / "waypost.toml"
         self._config.write_text(
             _SETTINGS.format(

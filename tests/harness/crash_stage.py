@@ -3,7 +3,7 @@ a driver, a verdict.
 
 Guarantees: children are started again by their supervisor, a killed supervisor by this stage, as
 an init system would; `verdict` waits (bounded) until all that was acknowledged has arrived and all
-facts are counted, stops the relay, and judges I1 to I6 over ledger, sink, spools and facts.
+facts are counted, stops the relay, and judges I1 to I7 over ledger, sink, spools and facts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import TracebackType
 
 import aiohttp
 
+from relay.ledger.agreement import disagreements_of
 from relay.sandbox.dialogue import Dialogue
 from relay.sandbox.session import Take, Told, no_take, no_told
 from relay.sandbox.sink import Sink
@@ -25,6 +26,7 @@ from tests.harness.checker import (
     Allowance,
     Findings,
     check,
+    check_bounds,
     check_contents,
     check_counts,
     refused_for_good,
@@ -223,18 +225,33 @@ class CrashStage:
                 await self.arrived(max(0.0, deadline - time.monotonic()))
                 await self._counted(max(0.0, deadline - time.monotonic()))
             await self._let_die()
+            unbounded = await self._unbounded()
             status = await self.relay.stop()
             kept = self._read_kept(self.relay.data_dir)
             if not (kept.waiting or kept.unsent) or time.monotonic() > deadline:
                 break
             await self.relay.start()
+        findings = self._judge(kept, duplicates)
+        findings.miscounted += await self._disagreements()
         return Verdict(
-            findings=self._judge(kept, duplicates),
+            findings=findings,
             kept=kept,
             exit_status=status,
             restarts=self.relay.starts - 1,
             recovery_seconds=tuple(self.recoveries),
         )
+
+    async def _disagreements(self) -> list[str]:
+        """Hold events, rows, cubes, answers and Prometheus' counters against each other."""
+        path = self.relay.data_dir / "ledger.sqlite"
+        return await disagreements_of(f"sqlite:///{path}") if path.exists() else []
+
+    async def _unbounded(self) -> list[str]:
+        """Check I7 while the relay still runs, where it does."""
+        with contextlib.suppress(OSError, aiohttp.ClientError, TimeoutError):
+            _, exposition = await self.relay.ask("GET", "/metrics")
+            return check_bounds(str(exposition))
+        return []
 
     def _judge(self, kept: Kept, duplicates: int) -> Findings:
         tried, got = self.tried, self.sink.got

@@ -148,6 +148,7 @@ async def test_the_demo_holds(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"report_equals_played": true' in done.stdout
+    assert '"ledger_agrees": true' in done.stdout
     assert {path.name for path in keep.iterdir()} == {
         "submitted", "submitted.jsonl", "received", "received.jsonl", "played.jsonl",
     }  # fmt: skip
