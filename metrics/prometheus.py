@@ -62,6 +62,13 @@ METRICS: dict[str, Named] = {
         Named("waypost_outbox_bytes", "gauge", ("worker",), "Facts not folded yet."),
         Named("waypost_outbox_lag_seconds", "gauge", ("worker",), "Age of the oldest such fact."),
         Named("waypost_worker_up", "gauge", ("worker",), "1 while a worker is connected."),
+        Named("waypost_worker_peak_bytes", "gauge", ("worker",), "Most memory it ever had."),
+        Named("waypost_worker_descriptors", "gauge", ("worker",), "Open files and connections."),
+        Named("waypost_worker_tasks", "gauge", ("worker",), "Tasks of its event loop."),
+        Named(
+            "waypost_worker_lag_seconds", "gauge", ("worker",),
+            "How late its event loop came back at worst, since its last word a second ago.",
+        ),
         Named(
             "waypost_spool_commit_seconds", "gauge", ("worker",),
             "Longest group commit since the worker's last word, about a second ago.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from collections import Counter
 
@@ -18,6 +19,7 @@ from relay.spool.protocol import QueueKey
 from relay.suppressions import Suppressions
 
 _QUEUE_SECONDS = 10.0
+_LAG_SECONDS = 0.25
 
 
 class Receiver:
@@ -40,6 +42,7 @@ class Receiver:
         self._doors = doors
         self._recorder = recorder
         self._oldest = 0.0
+        self._lag = 0.0  # the longest since it was told last
         self._facts_until = 0  # every fact before this moment is in the ledger
         self._pause_changed = asyncio.Event()
         self._pause_changed.set()
@@ -101,12 +104,21 @@ class Receiver:
             self._oldest = float(min(oldest, default=0))
             await asyncio.sleep(_QUEUE_SECONDS)
 
+    async def watch_lag(self) -> None:
+        """Notice how late the loop comes back to somebody who only waits for the clock."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            before = clock()
+            await asyncio.sleep(_LAG_SECONDS)
+            self._lag = max(self._lag, clock() - before - _LAG_SECONDS)
+
     def gauges(self) -> dict[str, float]:
         """Give the worker's present state."""
         outbox = sum(outlet.spool.outbox_bytes for outlet in self._sending.outlets)
         if not outbox:
             self._facts_until = now()
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        lag, self._lag = self._lag, 0.0
         return {
             "connections": float(self._doors.sessions()),
             "inflight_bytes": float(self._doors.gate.inflight),
@@ -120,6 +132,9 @@ class Receiver:
             "refusing": 1.0 if self._spool.refuses() else 0.0,
             "damaged": float(sum(outlet.spool.damaged for outlet in self._sending.outlets)),
             "max_rss_bytes": float(usage.ru_maxrss) * 1024,
+            "descriptors": float(len(os.listdir("/proc/self/fd"))),  # noqa: PTH208 - names only
+            "tasks": float(len(asyncio.all_tasks())),
+            "lag_seconds": lag,
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
         }
 

@@ -108,6 +108,9 @@ def _of_worker(peer: Peer) -> Iterator[Sample]:
     until = peer.gauges.get("facts_until", 0.0)
     lag = time.time() - until / 1e6 if until else 0.0
     yield Sample("waypost_outbox_lag_seconds", worker, max(lag, 0.0))
+    for name in ("descriptors", "tasks", "lag_seconds"):
+        yield Sample(f"waypost_worker_{name}", worker, peer.gauges.get(name, 0.0))
+    yield Sample("waypost_worker_peak_bytes", worker, peer.gauges.get("max_rss_bytes", 0.0))
     slowest = peer.gauges.get("spool_commit_seconds", 0.0)
     yield Sample("waypost_spool_commit_seconds", worker, slowest)
 

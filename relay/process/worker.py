@@ -120,6 +120,7 @@ async def serve_worker(
             adopting.run,
             receiver.watch_pauses,
             receiver.watch_queue,
+            receiver.watch_lag,
         ):
             await doors.open(sockets)
             child.reload = doors.reload

@@ -233,6 +233,7 @@ class CrashStage:
             await self.relay.start()
         findings = self._judge(kept, duplicates)
         findings.miscounted += await self._disagreements()
+        findings.unbounded += unbounded
         return Verdict(
             findings=findings,
             kept=kept,
