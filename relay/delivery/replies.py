@@ -19,7 +19,6 @@ MAX_TEXT = 2_000  # characters of a reply that are kept
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?")
 _SIMPLE = re.compile(rb"(?:[2-5][0-9][0-9](?: [^\r\n]{0,2000})?\r\n){1,8}")
-_CONTROL = dict.fromkeys((*range(32), 127), " ")
 
 
 class ReplyError(WaypostError):
@@ -56,9 +55,13 @@ class RawReply:
 
 
 def _clean(line: bytes) -> str:
-    """Give the text of a reply line, without control characters, bounded."""
+    """Give the text of a reply line, bounded, with a space for each character that shows nothing or
+    changes how others are shown (controls, line separators, overrides of direction).
+    """
     text = line[4 : MAX_TEXT + 4].decode("utf-8", "replace")
-    return text if text.isprintable() else text.translate(_CONTROL).strip()
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
 class ReplyReader:
