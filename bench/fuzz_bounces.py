@@ -4,7 +4,7 @@
 
 Coverage-guided (atheris) over whole mails, with the fixtures of the tests as seeds, and over SMTP
 replies. A run ends after the given time with status 0; an exception, or a mail that takes more than
-a second, ends it with the input shown. Bounded: memory by the input size, time by `--seconds`.
+five seconds, ends it with the input shown. Bounded: memory by the input size, time by `--seconds`.
 """
 
 from __future__ import annotations
