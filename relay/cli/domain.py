@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 
     for verb, run, meaning in (
         ("activate-key", _activate, "sign with this key from now on"),
-        ("remove-key", _remove_key, "destroy a key that is not in use"),
+        ("remove-key", _remove_key, "destroy a key, but not the last one in use"),
     ):
         one = verbs.add_parser(verb, help=meaning)
         one.add_argument("domain")

@@ -250,12 +250,12 @@ class Domains:
 
     @route("DELETE", "/domains/{domain}/dkim/{selector}", scope=Scope.WRITE)
     async def remove_key(self, caller: Caller, domain: str, selector: str) -> DomainEntry:
-        """Destroy a key that is not in use; its DNS record may go some days later."""
+        """Destroy a key, but not the last one in use; its DNS record may go some days later."""
 
         def work(change: Change) -> DomainEntry:
             before = domain_entry(change.connection, caller, domain)
-            if _key_of(before, selector).active:
-                raise ConflictError("this key is in use; activate another one first")
+            if [key.selector for key in before.dkim if key.active] == [selector]:
+                raise ConflictError("this key alone is in use; activate another one first")
             own = dkim_keys.c.domain == before.id
             change.connection.execute(
                 delete(dkim_keys).where(own, dkim_keys.c.selector == selector)
