@@ -60,6 +60,7 @@ async def sweep(stage: CrashStage, faults: Iterable[tuple[str, str]]) -> None:
     assert verdict.broken == []
 
 
+@pytest.mark.long
 async def test_a_disk_that_fails_loses_nothing(tmp_path: Path) -> None:
     async with CrashStage(tmp_path / "run") as stage:
         await sweep(stage, SHORT)
