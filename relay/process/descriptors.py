@@ -6,6 +6,7 @@ A process without a descriptor left can neither read what others noted nor open 
 
 from __future__ import annotations
 
+import contextlib
 import resource
 
 _MOST = 65_536
@@ -18,7 +19,8 @@ def raise_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it; then it stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def for_connections() -> int:

@@ -4,6 +4,7 @@ what it may write, and that nothing is left open that could be closed.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -15,6 +16,8 @@ from relay.cli.main import build_parser
 from relay.config import Config, load
 from relay.errors import EXIT_CONFIG
 from relay.process import supervisor
+from tests.harness.crash_stage import UNTRACKED, CrashStage
+from tests.harness.mails import Mix, mails
 from tests.harness.programs import need_program
 
 UNIT = Path(__file__).parents[2] / "deploy" / "waypost.service"
@@ -87,3 +90,52 @@ def test_systemd_reads_it_and_finds_little_exposed() -> None:
 )  # fmt: skip
 def test_what_is_not_needed_is_closed(directive: str) -> None:
     assert value(directive) == "yes"
+
+
+def allowed_calls() -> set[str]:
+    """Give the system calls that the unit's filter lets through."""
+    analyze = need_program("systemd-analyze")
+
+    def members(group: str) -> set[str]:
+        if not group.startswith("@"):
+            return {group}
+        said = subprocess.run(
+            [analyze, "--no-pager", "syscall-filter", group],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        names = {line.strip() for line in said.stdout.splitlines()[1:]} - {""}
+        nested = {name for name in names if name.startswith("@")}
+        plain = {name for name in names if not name.startswith(("@", "#"))}
+        return plain.union(*(members(name) for name in nested))
+
+    allowed: set[str] = set()
+    for value_ in lines("SystemCallFilter"):
+        for group in value_.lstrip("~").split():
+            allowed = allowed - members(group) if value_[0] == "~" else allowed | members(group)
+    return allowed
+
+
+@pytest.mark.long
+async def test_a_running_relay_uses_what_is_allowed_and_writes_where_it_may(
+    tmp_path: Path,
+) -> None:
+    """Every system call of all processes, from the start to the end, with mail in between."""
+    trace = tmp_path / "trace"
+    prefix = (need_program("strace"), "-f", "-qq", "-s", "300", "-o", str(trace))
+    async with CrashStage(tmp_path / "run", prefix=prefix) as stage:
+        await stage.drive(mails("m", 10, seed=1, mix=Mix(sending_domain=UNTRACKED)))
+        verdict = await stage.verdict(duplicates=0)
+    assert verdict.findings.lost == []
+    used, written = set(), set()
+    with trace.open(encoding="utf-8", errors="replace") as calls:
+        for line in calls:
+            if found := re.match(r"\d+ +(?:<\.\.\. )?([a-z0-9_]+)[( ]", line):
+                used.add(found[1])
+            if found := re.search(r'open(?:at)?\(.*?"([^"]+)", [^)]*O_(?:WRONLY|RDWR|CREAT)', line):
+                written.add(found[1])
+            for call in ("mmap", "mprotect"):
+                assert not re.search(rf"\b{call}\(.*PROT_WRITE\|PROT_EXEC", line), line
+    as_root = {"fchown"} if os.geteuid() == 0 else set()  # SQLite then keeps the owner of a file
+    assert used - allowed_calls() - as_root == set()
+    own = (str(stage.relay.data_dir), "/dev/", "/proc/")
+    assert {path for path in written if not path.startswith(own)} == set()
