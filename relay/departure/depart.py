@@ -18,9 +18,8 @@ from bounces import verp
 from relay.clock import Clock
 from relay.delivery.dkim import sign_all
 from relay.delivery.outgoing import Outgoing
-from relay.departure.fields import feedback_id, list_unsubscribe
+from relay.departure.fields import feedback_id, has_feedback_id, list_unsubscribe
 from relay.departure.signers import Signers
-from relay.mail.header import split
 from relay.mail.keyring import KeyRing
 from relay.message import OWN_ACCOUNT, Delivery, Message
 from relay.settings import SendingDomain, Settings, Switch, effective, tracking_host
@@ -79,10 +78,8 @@ class Departure:
             added += self._unsubscribe(identity, domain, bounce_domain)
         signs = domain is not None and (self.sign_signed or not message.signed)
         signers = self.signers.of(domain) if domain is not None and signs else []
-        if signers:
-            header = split(content)
-            if header.get(b"feedback-id") is None:
-                added += feedback_id(message, campaign, self.sender_id)
+        if signers and not has_feedback_id(content):
+            added += feedback_id(message, campaign, self.sender_id)
         complete = b"".join((added, *body))
         if signers:
             at = self.clock() // 1_000_000

@@ -5,8 +5,18 @@ Values are built from our own ids and settings only; nothing of the client's tex
 
 from __future__ import annotations
 
+import re
+
 from relay.ids import to_text
 from relay.message import Message
+
+_FEEDBACK_ID = re.compile(rb"(?im)^feedback-id[ \t]*+:")
+
+
+def has_feedback_id(content: bytes) -> bool:
+    """Say whether the sender gave a Feedback-ID of its own; costs one search of the header."""
+    end = content.find(b"\r\n\r\n")
+    return _FEEDBACK_ID.search(content, 0, end if end >= 0 else len(content)) is not None
 
 
 def list_unsubscribe(page: str, mailbox: bytes, token: str) -> bytes:

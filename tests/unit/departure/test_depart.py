@@ -19,6 +19,7 @@ from relay.clock import now
 from relay.delivery.dkim_keys import generate, record_text, store_private
 from relay.delivery.outgoing import Outgoing
 from relay.departure.depart import Departure, Suppressed
+from relay.departure.fields import has_feedback_id
 from relay.departure.signers import Signers
 from relay.message import Delivery, Message
 from relay.settings import Account, Blocks, DkimKey, Hosts, Settings, Switch
@@ -180,6 +181,19 @@ async def test_signed_mail_verifies_with_every_added_field_under_the_signature(
     page = re.search(r"<https://t\.relay\.test/u/([^>]+)>", str(message["List-Unsubscribe"]))
     assert page is not None
     assert read(page[1], "t.relay.test", RING).kind is Kind.UNSUBSCRIBE
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b"Subject: x\r\nFEEDBACK-ID : a:b\r\n\r\n", True),
+        (b"Feedback-ID: a:b", True),
+        (b"Subject: x\r\n\r\nFeedback-ID: in the body", False),
+        (b"X-Feedback-ID: a\r\n\r\n", False),
+    ],
+)
+def test_a_feedback_id_of_the_sender_is_seen(header: bytes, expected: bool) -> None:
+    assert has_feedback_id(header) is expected
 
 
 def test_a_key_that_cannot_be_opened_is_passed_over() -> None:
