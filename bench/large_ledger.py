@@ -132,6 +132,7 @@ def asked() -> dict[str, str]:
         paths[f"log: {state} of a campaign"] = (
             f"/api/v1/deliveries?state={state}&campaign={_CAMPAIGN}&account=1"
         )
+    paths["messages of a campaign"] = f"/api/v1/messages?campaign={_CAMPAIGN}&account=1"
     paths["log: a recipient"] = "/api/v1/deliveries?recipient=person8@inbox001.test"
     paths["log: an unknown recipient"] = "/api/v1/deliveries?recipient=nobody@inbox001.test"
     for group in AUDIENCES:

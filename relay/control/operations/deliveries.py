@@ -18,6 +18,7 @@ from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
 from relay.errors import InvalidError, NotFoundError
 from relay.ids import from_text, to_text
+from relay.ledger.by_message import MessageFigures, Wanted, messages_page
 from relay.ledger.engine import Ledger
 from relay.ledger.message_log import Logged, Search, Stage, search
 from relay.ledger.story import Told, story
@@ -105,6 +106,36 @@ class DeliveryQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=
     state: Stage | None = None
 
 
+class MessageEntry(Entry, frozen=True):
+    """A message with what became of its deliveries; opens and clicks are those of people."""
+
+    message: str
+    account: int
+    sending_domain: str
+    campaign: str
+    template: str
+    subject: str
+    requested_at: datetime | None
+    requested: int
+    delivered: int
+    bounced: int
+    failed: int
+    excluded: int
+    opened_human: int
+    clicked_human: int
+    unsubscribed: int
+    complained: int
+
+
+class MessageQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages; newest first."""
+
+    account: AccountId | None = None
+    sending_domain: Name = ""
+    campaign: Name | None = None
+    template: Name | None = None
+
+
 class Deliveries:
     """Operations on deliveries."""
 
@@ -132,6 +163,25 @@ class Deliveries:
         found = await search(self._ledger, wanted)
         found_page = page(found, query.limit, lambda one: one.id)
         return Page(items=tuple(map(_entry, found_page.items)), next=found_page.next)
+
+    @route("GET", "/messages", scope=Scope.READ)
+    async def by_message(self, caller: Caller, query: MessageQuery) -> Page[MessageEntry]:
+        """List messages with what became of their deliveries, such as those of a campaign."""
+        if query.account is not None:
+            caller.own("account", query.account)
+        wanted = Wanted(
+            account=query.account if query.account is not None else caller.account,
+            sending_domain=_domain(caller, query.sending_domain),
+            campaign=query.campaign,
+            template=query.template,
+            before=after(query),
+            limit=query.limit,
+        )
+        found = await messages_page(self._ledger, wanted)
+        # A page goes on after its last item where one more than it holds is there.
+        items = [*found.messages, *(found.messages[-1:] if found.more else ())]
+        found_page = page(items, len(found.messages), lambda one: one.first)
+        return Page(items=tuple(map(_message, found_page.items)), next=found_page.next)
 
     @route("GET", "/deliveries/{delivery}", scope=Scope.READ)
     async def show(self, caller: Caller, delivery: str) -> StoryEntry:
@@ -174,6 +224,13 @@ def _entry(row: Logged) -> DeliveryEntry:
         if name.endswith("_at"):
             values[name] = shown_or_none(values[name])
     return DeliveryEntry(**{**values, "id": to_text(row.id), "message": to_text(row.message)})
+
+
+def _message(row: MessageFigures) -> MessageEntry:
+    values = msgspec.structs.asdict(row)
+    del values["first"]
+    values["requested_at"] = shown_or_none(row.requested_at)
+    return MessageEntry(**{**values, "message": to_text(row.message)})
 
 
 def _event(told: Told) -> EventEntry:
