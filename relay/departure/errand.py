@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from metrics.events import Event
-from relay.clock import Clock
+from relay.clock import SECOND, Clock
 from relay.delivery.outgoing import Outcome, Outgoing, Problem
 from relay.delivery.schedule import Schedule
 from relay.departure.depart import Departure, Suppressed
@@ -23,6 +23,7 @@ from relay.spool.protocol import DamagedContentError, Spool
 
 _log = logging.getLogger(__name__)
 _MAX_REASON = 1000
+_PUT_OFF = 5 * SECOND
 
 
 class Notices(Protocol):
@@ -80,6 +81,10 @@ class Errand:
         self._message = message
         try:
             made = office.departure.depart(self._delivery, message, content)
+        except MemoryError:  # not the mail's fault: it is tried again when there is room
+            _log.error("delivery %d is put off: no memory to render it", self._delivery.id)
+            self._put_off("no memory to render it")
+            return None
         except Exception as problem:  # noqa: BLE001 - our bug must not cost the mail, nor the lane
             _log.exception("delivery %d cannot be rendered", self._delivery.id)
             self._set_aside(f"it cannot be rendered: {problem!r}")
@@ -128,6 +133,20 @@ class Errand:
             office.spool,
             partial(self._settle, settlement, outcome),
         )
+
+    def _put_off(self, why: str) -> None:
+        """Try again a little later; no attempt is counted, since none was made."""
+        delivery = self._delivery
+        settlement = Settlement(
+            delivery=delivery.id,
+            message=delivery.message,
+            disposition=Disposition.RETRY,
+            not_before=self._office.clock() + _PUT_OFF,
+            attempt=delivery.attempt,
+            last_reply=why,
+            ambiguous=delivery.ambiguous,
+        )
+        self._settle(settlement, None)
 
     def _settle(self, settlement: Settlement, outcome: Outcome | None) -> None:
         self._office.spool.settle_soon(settlement)

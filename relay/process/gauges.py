@@ -132,7 +132,7 @@ class Receiver:
             "refusing": 1.0 if self._spool.refuses() else 0.0,
             "damaged": float(sum(outlet.spool.damaged for outlet in self._sending.outlets)),
             "max_rss_bytes": float(usage.ru_maxrss) * 1024,
-            "descriptors": float(len(os.listdir("/proc/self/fd"))),  # noqa: PTH208 - names only
+            "descriptors": _descriptors(),
             "tasks": float(len(asyncio.all_tasks())),
             "lag_seconds": lag,
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
@@ -156,3 +156,11 @@ class Receiver:
             **submissions,
             **self._sending.counters(),
         }
+
+
+def _descriptors() -> float:
+    """Count the open descriptors; with none left to look, all that there may be."""
+    try:
+        return float(len(os.listdir("/proc/self/fd")))  # noqa: PTH208 - names only
+    except OSError:
+        return float(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
