@@ -208,11 +208,6 @@ class Config(Section, frozen=True):
         return self.node.workers or max(1, os.cpu_count() or 1)
 
     @property
-    def pools(self) -> tuple[str, ...]:
-        """Give the names of the pools of addresses."""
-        return tuple(one.partition("=")[0].strip().lower() for one in self.delivery.pools)
-
-    @property
     def sending_addresses(self) -> tuple[str, ...]:
         """Give every address that mail may leave from, those of pools included."""
         named = [one for pool in self.delivery.pools for one in pool.partition("=")[2].split()]
