@@ -254,7 +254,8 @@ class Domains:
 
         def work(change: Change) -> DomainEntry:
             before = domain_entry(change.connection, caller, domain)
-            if [key.selector for key in before.dkim if key.active] == [selector]:
+            chosen = _key_of(before, selector)
+            if chosen.active and sum(key.active for key in before.dkim) == 1:
                 raise ConflictError("this key alone is in use; activate another one first")
             own = dkim_keys.c.domain == before.id
             change.connection.execute(
