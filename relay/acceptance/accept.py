@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from metrics.events import Event, Kind
+from relay.acceptance import facts
 from relay.acceptance.allowance import Allowance
 from relay.acceptance.decision import Decision, decide
 from relay.acceptance.dialects.reading import read_options
@@ -35,8 +35,6 @@ _encode = msgspec.msgpack.Encoder().encode
 SKIPPED = "skipped_"
 """How the counters begin that count messages which were to be tracked and are not, by reason."""
 _MAX_SUBJECT = 256
-_MAX_NOTES = 20
-_MAX_NOTE = 200
 
 
 class Suppressions(Protocol):
@@ -127,7 +125,9 @@ class Acceptance:
             sending_domain, domain = check_sender(settings, account, header)
             options = read_options(header, submission.credential.dialect, at)
         except RefusedError as refused:
-            self._note_refusal(submission, account, first_id, at, refused)
+            self.spool.record_soon(
+                facts.refused(submission, account, first_id, at, self.node.name, refused)
+            )
             raise
         if options.pool and options.pool not in self.node.pools:
             options.ignore("X-Waypost-Pool", "there is no such pool here")
@@ -217,7 +217,6 @@ class Acceptance:
         if options.sandbox:  # accepted and counted, not sent
             excluded += [(id_, who, "test-mode") for id_, who in kept]
             kept = []
-        accepted_event = _accepted(message, self.node.name, skipped, options.notes)
         starts_at = max(message.accepted_at, options.not_before)
         claimed = starts_at == message.accepted_at and self.onward.room(len(kept))
         state = State.CLAIMED if claimed else State.WAITING
@@ -240,12 +239,8 @@ class Acceptance:
             )
             for id_, recipient in kept
         ]
-        events = [_encode(_for(accepted_event, id_, who)) for id_, who in kept]
-        for id_, who, reason in excluded:
-            one = msgspec.structs.replace(
-                _for(accepted_event, id_, who), kind=Kind.EXCLUDED, reason=reason
-            )
-            events.append(_encode(one))
+        stated = facts.accepted(message, self.node.name, skipped, options.notes)
+        events = facts.of_recipients(stated, kept, excluded)
         if deliveries:
             await self.spool.accept(message, content, deliveries, events)
             if claimed:
@@ -276,31 +271,6 @@ class Acceptance:
                 kept.append((id_, recipient))
         return kept, excluded
 
-    def _note_refusal(
-        self, submission: Submission, account: Account, first_id: int, at: int, why: RefusedError
-    ) -> None:
-        self.spool.record_soon(
-            [
-                _encode(
-                    Event(
-                        kind=Kind.REJECTED,
-                        at=at,
-                        delivery=first_id + index,
-                        message=first_id,
-                        account=account.id,
-                        recipient=str(recipient.mailbox),
-                        recipient_domain=recipient.mailbox.routing_domain,
-                        node=self.node.name,
-                        reason=why.enhanced,
-                        code=why.code,
-                        enhanced=why.enhanced,
-                        reply=why.text,
-                    )
-                )
-                for index, recipient in enumerate(submission.recipients, start=1)
-            ]
-        )
-
 
 def _account(settings: Settings, submission: Submission) -> Account:
     account = settings.accounts.get(submission.credential.account)
@@ -320,38 +290,3 @@ def _adds_unsubscribe(domain: SendingDomain | None, options: Options, header: He
 def _subject(header: Header) -> str:
     raw = header.get(b"subject") or b""
     return raw[:_MAX_SUBJECT].decode("utf-8", "replace").replace("\0", "�")
-
-
-def _accepted(message: Message, node: str, skipped: str, notes: Sequence[str]) -> Event:
-    return Event(
-        kind=Kind.ACCEPTED,
-        at=message.accepted_at,
-        message=message.id,
-        account=message.account,
-        sending_domain=message.sending_domain,
-        sending_domain_id=message.sending_domain_id,
-        campaign=message.campaign,
-        campaign_hash=campaign_hash(message.account, message.campaign) if message.campaign else 0,
-        template=message.template,
-        tags=message.tags,
-        metadata=message.metadata,
-        node=node,
-        message_id=message.message_id,
-        subject=message.subject,
-        sender=message.sender.decode("utf-8", "replace"),
-        size=message.size,
-        tracked=" ".join(
-            word for word, on in (("opens", message.opens), ("clicks", message.clicks)) if on
-        ),
-        skipped=skipped,
-        notes=tuple(note[:_MAX_NOTE] for note in notes[:_MAX_NOTES]),
-    )
-
-
-def _for(event: Event, delivery: int, recipient: Recipient) -> Event:
-    return msgspec.structs.replace(
-        event,
-        delivery=delivery,
-        recipient=str(recipient.mailbox),
-        recipient_domain=recipient.mailbox.routing_domain,
-    )
