@@ -41,6 +41,7 @@ _TAG = re.compile(
     r"|thead|tr|td|th|ul|ol|li|pre|code|tt|h[1-6]|blockquote|center|doctype|o:p)\b[^<>]{0,2000}>",
     re.IGNORECASE,
 )
+_ENDLESS_REFERENCE = re.compile(r"&#(?:[xX][0-9a-fA-F]{8,}|[0-9]{8,});?")  # U+10FFFF has 7 digits
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _UNSHOWN: Final = (("<!--", "-->"), ("<style", "</style>"), ("<script", "</script>"))
 _WESTERN: Final = ("cp1252", "latin-1", "iso8859-15")
@@ -273,7 +274,8 @@ def untag(markup: str) -> str:
     for opening, closing in _UNSHOWN:
         markup = _without(markup, opening, closing)
     text = _BREAKING.sub(lambda m: "\n" + m[0], markup.replace("\n", " "))
-    text = html.unescape(_TAG.sub(" ", text))
+    # `int` refuses some thousand digits, and `html.unescape` with it
+    text = html.unescape(_ENDLESS_REFERENCE.sub(" ", _TAG.sub(" ", text)))
     # an indent of hard spaces was meant: an indented header line is no beginning of a copy
     return "\n".join(line.strip(" \t") for line in text.split("\n")).replace("\xa0", " ")
 

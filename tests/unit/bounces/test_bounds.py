@@ -39,6 +39,9 @@ HOSTILE = {
     "open tags": HTML + b"<a " * 400_000,
     "open comments": HTML + b"<!--" * 300_000,
     "open scripts": HTML + b"<script>" * 200_000,
+    "endless decimal reference": HTML + b"&#" + b"1" * 5_000 + b";",
+    "endless reference of zeros": HTML + b"&#" + b"0" * 5_000,
+    "endless hexadecimal reference": HTML + b"&#x" + b"f" * 5_000 + b";",
     "MIME bomb": BOMB,
     "many parts": HEAD + b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 200_000,
     "prefix boundaries": HEAD
@@ -110,3 +113,9 @@ def test_an_address_in_brackets_is_no_tag() -> None:
     """HTML is stripped of tags, not of addresses; hidden parts go."""
     text = untag("<p>Sorry <ann@inbox.test></p><style>x</style><!-- <b> --><script>y")
     assert text.split() == ["Sorry", "<ann@inbox.test>"]
+
+
+def test_a_reference_without_end_is_a_space_and_others_are_read() -> None:
+    """A number of thousands of digits is no character."""
+    text = untag("ann&#64;inbox.test &#x40; a&#" + "9" * 5_000 + ";b&#x110000;c")
+    assert text == "ann@inbox.test @ a b\ufffdc"
