@@ -32,6 +32,7 @@ from relay.control.operations.messages import Messages
 from relay.control.operations.operators import Operators
 from relay.control.operations.queue import Queue
 from relay.control.operations.reports import Reports
+from relay.control.operations.signing import Signing
 from relay.control.operations.soft_bounces import SoftBounces
 from relay.control.operations.stats import Stats
 from relay.control.operations.suppression_facts import SuppressionFacts
@@ -114,6 +115,7 @@ class Services:
     api_keys: ApiKeys
     operators: Operators
     domains: Domains
+    signing: Signing
     tracking: Tracking
     blocks: Blocks
     pauses: Pauses
@@ -180,6 +182,7 @@ def build_services(
     publisher = Publisher(snapshot, Listeners(suppress=feed.tell))
     changes = Changes(ledger, publisher, clock)
     keys = SuppressionKeys(ring)
+    key_maker = key_maker or KeyMaker(ring)
 
     async def ask(name: str, args: dict[str, Any]) -> Mapping[int, Any]:
         return await services.workers.ask(name, args)  # set by whoever has the link
@@ -189,7 +192,8 @@ def build_services(
         "credentials": Credentials(changes),
         "api_keys": ApiKeys(changes),
         "operators": Operators(changes),
-        "domains": Domains(changes, key_maker or KeyMaker(ring), node),
+        "domains": Domains(changes, key_maker, node),
+        "signing": Signing(changes, key_maker),
         "tracking": Tracking(changes, Confirmations(ring)),
         "blocks": Blocks(changes),
         "pauses": Pauses(changes),

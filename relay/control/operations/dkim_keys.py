@@ -16,10 +16,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from sqlalchemy import Row
+from sqlalchemy import Row, insert
 
+from relay.control.changes import Change
 from relay.control.moments import shown
 from relay.control.operations.words import Entry
+from relay.ledger.settings_tables import dkim_keys
 from relay.mail.keyring import KeyRing
 from relay.sealing import DKIM, dkim_context, seal
 
@@ -98,6 +100,21 @@ class KeyMaker:
             record=f"v=DKIM1; k={algorithm}; p={base64.b64encode(published).decode()}",
             sealed=seal(self._ring, DKIM, dkim_context(domain, selector), secret),
         )
+
+
+def store_key(change: Change, domain: int, key: FreshKey, *, active: bool = True) -> None:
+    """Keep a fresh key of a domain, in use or not yet."""
+    change.connection.execute(
+        insert(dkim_keys).values(
+            domain=domain,
+            selector=key.selector,
+            algorithm=key.algorithm,
+            record=key.record,
+            sealed=key.sealed,
+            active=active,
+            created_at=change.at,
+        )
+    )
 
 
 def key_entry(row: Row[Any]) -> DkimKeyEntry:

@@ -19,7 +19,7 @@ from relay.control.caller import Caller, Scope
 from relay.control.changes import Change, Changes
 from relay.control.moments import shown
 from relay.control.operations.accounts import account_for
-from relay.control.operations.dkim_keys import DkimKeyEntry, KeyMaker, key_entry
+from relay.control.operations.dkim_keys import DkimKeyEntry, KeyMaker, key_entry, store_key
 from relay.control.operations.dns_records import DnsRecord, NodeNames, records
 from relay.control.operations.words import AccountId, Body, DomainName, Entry, domain_name
 from relay.control.paging import Page, PageQuery, after, page
@@ -146,7 +146,7 @@ class Domains:
             account = account_for(change.connection, caller, body.account)
             id_ = _register(change, account, name)
             for key in fresh:
-                _store_key(change, id_, msgspec.structs.asdict(key))
+                store_key(change, id_, key)
             entry = domain_entry(change.connection, caller, name)
             change.audit("domain.add", name, account=account, after=entry)
             return entry
@@ -218,53 +218,6 @@ class Domains:
         )
         return DnsRecords(domain=entry.name, records=found)
 
-    @route("POST", "/domains/{domain}/dkim", scope=Scope.WRITE, status=201)
-    async def add_keys(self, caller: Caller, domain: str) -> DomainEntry:
-        """Make another pair of DKIM keys, not in use until it is activated (publish it first)."""
-        known = await self.show(caller, domain)
-        fresh = await self._keys.pair(known.name, self._changes.now())
-
-        def work(change: Change) -> DomainEntry:
-            before = domain_entry(change.connection, caller, domain)
-            for key in fresh:
-                _store_key(change, before.id, msgspec.structs.asdict(key), active=False)
-            return _audited(change, "dkim.add", before)
-
-        return await self._changes.make(caller, work)
-
-    @route("POST", "/domains/{domain}/dkim/{selector}/activate", scope=Scope.WRITE)
-    async def activate_key(self, caller: Caller, domain: str, selector: str) -> DomainEntry:
-        """Sign with this key from now on, in place of the others of its algorithm."""
-
-        def work(change: Change) -> DomainEntry:
-            before = domain_entry(change.connection, caller, domain)
-            chosen = _key_of(before, selector)
-            own = dkim_keys.c.domain == before.id
-            same = dkim_keys.c.algorithm == chosen.algorithm
-            change.connection.execute(
-                update(dkim_keys).where(own, same).values(active=dkim_keys.c.selector == selector)
-            )
-            return _audited(change, "dkim.activate", before)
-
-        return await self._changes.make(caller, work)
-
-    @route("DELETE", "/domains/{domain}/dkim/{selector}", scope=Scope.WRITE)
-    async def remove_key(self, caller: Caller, domain: str, selector: str) -> DomainEntry:
-        """Destroy a key, but not the last one in use; its DNS record may go some days later."""
-
-        def work(change: Change) -> DomainEntry:
-            before = domain_entry(change.connection, caller, domain)
-            chosen = _key_of(before, selector)
-            if chosen.active and sum(key.active for key in before.dkim) == 1:
-                raise ConflictError("this key alone is in use; activate another one first")
-            own = dkim_keys.c.domain == before.id
-            change.connection.execute(
-                delete(dkim_keys).where(own, dkim_keys.c.selector == selector)
-            )
-            return _audited(change, "dkim.remove", before)
-
-        return await self._changes.make(caller, work)
-
 
 def domain_entry(connection: Connection, caller: Caller, domain: str) -> DomainEntry:
     """Read a domain by its name; raises NotFoundError, also for what is not the caller's."""
@@ -308,22 +261,11 @@ def _register(change: Change, account: int, name: str) -> int:
     return int(made.scalar_one())
 
 
-def _store_key(change: Change, domain: int, key: dict[str, Any], *, active: bool = True) -> None:
-    row = {**key, "domain": domain, "active": active, "created_at": change.at}
-    change.connection.execute(insert(dkim_keys).values(row))
-
-
-def _audited(change: Change, action: str, before: DomainEntry) -> DomainEntry:
+def audited(change: Change, action: str, before: DomainEntry) -> DomainEntry:
+    """Note a change of a domain; give it as it is now."""
     entry = domain_entry(change.connection, change.caller, before.name)
     change.audit(action, entry.name, account=entry.account, before=before, after=entry)
     return entry
-
-
-def _key_of(entry: DomainEntry, selector: str) -> DkimKeyEntry:
-    for key in entry.dkim:
-        if key.selector == selector:
-            return key
-    raise NotFoundError("there is no such DKIM key")
 
 
 def entries_of(connection: Connection, rows: list[Row[Any]]) -> list[DomainEntry]:
