@@ -7,6 +7,7 @@ source addresses, or rely on the bound of Received fields.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from relay.layout import split_endpoint
 
 _EVERY = ("", "0.0.0.0", "::")  # noqa: S104  # read from the settings, not bound here
+_DISCARD = 9  # any port would do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +40,27 @@ def own_addresses(sources: Iterable[str], doors: Iterable[str], port: int) -> Ow
     )
 
 
-def _is_local(address: str) -> bool:
-    """Tell whether an interface of this machine has the address: only then can it be bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+def _is_local(text: str) -> bool:
+    """Tell whether this machine has the address. Nothing is sent.
+
+    That an address can be bound says nothing where `ip_nonlocal_bind` is set. An IPv4 socket whose
+    own address is not this machine's cannot be connected; an IPv6 socket that is not bound and is
+    connected to an address of this machine takes the same as its own (RFC 6724 section 5, rule 1).
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
+            probe.setblocking(False)
+            if family == socket.AF_INET:
+                # Unbound it would take the first address of the network, whichever is asked for.
+                probe.bind((str(address), 0))
+            probe.connect((str(address), _DISCARD))
+            own = ipaddress.ip_address(probe.getsockname()[0])
     except OSError:
         return False
-    return True
+    return address.is_unspecified or own == address
