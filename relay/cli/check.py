@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         return _check_domain(options)
     from relay.certificate_files import check_certificates
     from relay.cli.main import config_path, load_config
-    from relay.config import masked
+    from relay.config_file import masked
 
     config = load_config(options)
     check_certificates(config)

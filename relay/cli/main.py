@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relay.cli import registry
-from relay.config import Config, load
+from relay.config import Config
+from relay.config_file import load
 from relay.errors import EXIT_CONFIG, ConfigError, WaypostError
 
 CONFIG_FILE = "waypost.toml"

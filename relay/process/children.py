@@ -16,7 +16,8 @@ from pathlib import Path
 import uvloop
 
 from relay import log
-from relay.config import Config, load
+from relay.config import Config
+from relay.config_file import load
 from relay.errors import EXIT_CONFIG, ConfigError
 from relay.process import descriptors
 from relay.process.life import Child, StoppedEarlyError

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from relay.config import load
+from relay.config_file import load
 from relay.control.publish import read_snapshot
 from relay.control.services import start_services
 from relay.layout import Layout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.certificate_files import check_certificates
-from relay.config import load
+from relay.config_file import load
 from relay.errors import ConfigError
 from relay.submission.tls import load_or_create
 

@@ -7,7 +7,8 @@ from typing import get_type_hints
 
 import pytest
 
-from relay.config import Config, load, masked, setting_names
+from relay.config import Config
+from relay.config_file import load, masked, setting_names
 from relay.errors import ConfigError
 
 
@@ -63,6 +64,7 @@ def test_environment_wins_over_file(tmp_path: Path) -> None:
             "WAYPOST_SUBMISSION_ALLOW_LONG_LINES": "true",
             "WAYPOST_DELIVERY_NAMESERVERS": "127.0.0.1, 127.0.0.2",
             "WAYPOST_TEST_ANYTHING": "is not ours",
+            "WAYPOST_PYTHON": "python3.12",  # read by deploy/venv.sh
         },
     )
     assert (config.node.workers, config.node.number) == (1, 2)

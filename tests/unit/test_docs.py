@@ -15,7 +15,8 @@ from metrics.events import Kind
 from metrics.prometheus import METRICS
 from relay.acceptance.own_headers import CONTROL_HEADERS
 from relay.cli.main import build_parser
-from relay.config import Config, setting_names
+from relay.config import Config
+from relay.config_file import setting_names
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

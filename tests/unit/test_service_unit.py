@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from relay.cli.main import build_parser
-from relay.config import Config, load
+from relay.config import Config
+from relay.config_file import load
 from relay.errors import EXIT_CONFIG
 from relay.process import supervisor
 from tests.harness.crash_stage import UNTRACKED, CrashStage
