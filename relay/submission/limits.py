@@ -161,6 +161,8 @@ class Gate:
         oldest = next(iter(self.strangers), None)
         if oldest is None or now - oldest.patience.began < self.limits.login_seconds:
             return False
+        # Its connection is lost a turn later, and until then others may need room too.
+        del self.strangers[oldest]
         oldest.give_way()
         return True
 

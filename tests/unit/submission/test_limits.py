@@ -184,3 +184,26 @@ async def test_a_crowd_that_never_logs_in_keeps_nobody_out(server_tls: ServerTls
         assert opened.counts["strangers_ended"] == 1
         for talk in (customer, stranger, other, late, new):
             await talk.close()
+
+
+async def test_each_of_several_that_come_together_gets_the_place_of_another(
+    server_tls: ServerTls,
+) -> None:
+    """L01: who made room is asked no more, though its connection is lost only a turn later."""
+    async with open_door(server_tls, gate=GateLimits(connections=6)) as opened:
+        loop = opened.door.loop
+        strangers = [await opened.connect() for _ in range(6)]
+        opened.listener.pause()
+        # The oldest shakes hands, which it does not end.
+        assert (await strangers[0].say(b"STARTTLS\r\n")).startswith("220")
+        for session in opened.door.sessions:
+            session.patience._began = loop.time() - 6
+        together = [await Talk.connect(opened.listener.port) for _ in range(4)]
+        opened.listener.start()  # which takes them all in one turn
+        assert [(await talk.reply())[:3] for talk in together] == ["220"] * 4
+        assert opened.counts["strangers_ended"] == 4
+        assert [(await talk.say(b"NOOP\r\n"))[:3] for talk in strangers[4:]] == ["250"] * 2
+        for talk in (*strangers, *together):
+            await talk.close()
+        await opened.door.empty()
+        assert not opened.door.gate.strangers
