@@ -140,14 +140,25 @@ class Mailings:
         return known or self._make(connection, key, event.sending_domain_id, hash_)
 
     def _name_campaign(self, connection: Connection, account: int, campaign: str) -> None:
-        """Name what hits that came before the first event of a campaign were counted under."""
+        """Name what hits that came before the first event of a campaign were counted under.
+
+        Where the named mailing exists beside it (made before mailings knew their hash), both stay:
+        what was counted is not moved, and from now on the hash leads to the named one.
+        """
         if not campaign:
             return
-        key = (account, _unnamed(campaign_hash(account, campaign)))
+        hash_ = campaign_hash(account, campaign)
+        key = (account, _unnamed(hash_))
         for row in connection.exec_driver_sql(prepared(connection, _UNNAMED), key).fetchall():
             found = Mailing(*row)
-            self._by_key.pop(found.key, None)
-            self._update(connection, found._replace(campaign=campaign))
+            renamed = found._replace(campaign=campaign)
+            named = self._load_key(connection, renamed.key)
+            if named is None:
+                self._by_key.pop(found.key, None)
+                self._update(connection, renamed)
+            elif found.campaign_hash:
+                self._update(connection, found._replace(campaign_hash=0))
+                self._update(connection, named._replace(campaign_hash=signed(hash_)))
 
     def _load_key(self, connection: Connection, key: Key) -> Mailing | None:
         row = connection.exec_driver_sql(prepared(connection, _BY_KEY), key).fetchone()

@@ -17,6 +17,7 @@ from metrics.questions import Question
 from relay.clock import SECOND
 from relay.errors import StorageError
 from relay.ids import lowest_at
+from relay.ledger import tables
 from relay.ledger.answers import AnswerRow, answer
 from relay.ledger.engine import Ledger, open_ledger
 from relay.ledger.erasure import erase_recipient
@@ -258,6 +259,29 @@ async def test_a_sum_only_hit_finds_its_campaign_also_before_its_first_mail(benc
     assert set(await bench.by("sending_domain", "clicks")) == {"shop.test"}
     await bench.tell(click, spool="two")
     assert await bench.by("campaign", "clicks") == {"autumn": {"clicks": 2}}
+
+
+async def test_a_campaign_counted_under_its_hash_and_its_name_goes_on(bench: Bench) -> None:
+    """An older ledger may hold both: what was counted stays, and later hits find the name."""
+    named = campaign_hash(ACCOUNT, "autumn")
+    click = replace(
+        hit(Kind.CLICKED, 0, START + 60 * SECOND, link=1),
+        sending_domain="shop.test",
+        campaign_hash=named,
+    )
+    await bench.tell(accepted(1, campaign_hash=0, template=""))
+    await bench.ledger.write(
+        lambda connection: connection.execute(tables.mailings.update().values(campaign_hash=0))
+    )
+    bench = Bench(bench.ledger, Folder(bench.ledger, BurstRule()), bench.seqs)  # as after a restart
+    await bench.tell(click, spool="two")
+    assert set(await bench.by("campaign", "clicks")) == {"autumn", f"#{named:016x}"}
+    await bench.tell(accepted(2, campaign_hash=named, template="plain"))
+    await bench.tell(click, spool="two")
+    assert await bench.by("campaign", "clicks", "accepted") == {
+        "autumn": {"clicks": 1, "accepted": 2},
+        f"#{named:016x}": {"clicks": 1, "accepted": 0},
+    }
 
 
 async def test_counters_are_first_facts(bench: Bench) -> None:
