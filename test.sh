@@ -14,6 +14,17 @@ ruff check .
 mypy
 lint-imports
 rm -f .coverage .coverage.*
-coverage run -m pytest -m "$long" "$@"
+if [ $# -gt 0 ]; then
+    coverage run -m pytest -m "$long" "$@"
+else
+    # Two halves side by side: the one computes, the other mostly waits for processes it started.
+    failed=
+    coverage run -m pytest -m "$long" -p no:cacheprovider tests/unit tests/contract >.units.log 2>&1 &
+    units=$!
+    coverage run -m pytest -m "$long" -p no:cacheprovider tests/browser tests/crash tests/integration || failed=1
+    wait $units || failed=1
+    cat .units.log
+    [ ! "$failed" ] || exit 1
+fi
 coverage combine --quiet
 coverage report

@@ -69,6 +69,7 @@ async def strike_at_start(stage: CrashStage, kills: int) -> None:
         last = pid
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("broken", "loses"), [("", False), ("forget-claimed", True)])
 async def test_kills_while_recovering_converge(tmp_path: Path, broken: str, loses: bool) -> None:
     """P06, and its control."""

@@ -81,6 +81,7 @@ async def test_killed_before_the_reply_each_arrives_twice(tmp_path: Path) -> Non
     assert counts == [2] * KILLS
 
 
+@pytest.mark.long
 async def test_killed_after_the_reply_each_arrives_once_or_twice(tmp_path: Path) -> None:
     _, counts = await one_by_one(tmp_path / "run", before=False)
     assert len(counts) == KILLS

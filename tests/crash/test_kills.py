@@ -1,8 +1,8 @@
 """kill -9 of each kind of process under load: nothing acknowledged is lost, counts are exact
 (I1-I6).
 
-The short form takes one seed each; `long` takes fifty. The controls break a promise on purpose and
-must be noticed.
+The short form kills one of each kind in one run; `long` takes fifty plans by seed. The controls
+break a promise on purpose and must be noticed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.crash_run import Scene, crash_run
-from tests.harness.gremlin import plan
+from tests.harness.gremlin import Strike, plan
 
 pytestmark = pytest.mark.timeout(240)
 VICTIMS = {
@@ -23,6 +23,18 @@ VICTIMS = {
 }
 
 
+async def test_a_killed_process_of_each_kind_loses_nothing(tmp_path: Path) -> None:
+    strikes = [
+        Strike(after=20, name="worker-0"),
+        Strike(after=70, name="control"),
+        Strike(after=120, name="supervisor"),
+    ]
+    outcome = await crash_run(tmp_path / "run", Scene(messages=200, strikes=strikes))
+    assert outcome.broken == []
+    assert {one.name for one in outcome.struck} == {one.name for one in strikes}
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("victims", VICTIMS)
 async def test_a_killed_process_loses_nothing(tmp_path: Path, victims: str) -> None:
     strikes = plan(1, VICTIMS[victims], messages=150, strikes=2)

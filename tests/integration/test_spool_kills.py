@@ -116,6 +116,7 @@ async def test_a_disk_that_breaks_is_not_believed(
     assert await broken_promises(tmp_path / "spool", promises) == []
 
 
+@pytest.mark.long
 @needs_strace
 async def test_kills_during_recovery_converge(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
