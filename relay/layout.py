@@ -48,6 +48,11 @@ class Layout:
         return self.root / "notices"
 
     @property
+    def unrecognised(self) -> Path:
+        """Mails that came back and that nobody could read: evidence."""
+        return self.root / "unrecognised"
+
+    @property
     def shared_table(self) -> Path:
         """The counters that workers share."""
         return self.run / "shared.table"

@@ -3,12 +3,14 @@
 Guarantees: a report is linked by a signed address (the one it came to, as the caller or its own
 delivery fields say), then by Message-ID in the ledger, then by what we signed in the returned copy;
 its facts are folded, and what they suppress is in force, when `take` returns. What cannot be linked
-is kept as a fact of its own and suppresses nobody.
+is kept as a fact of its own and suppresses nobody. A mail that breaks our reading is kept among the
+unrecognised, and is no error of who handed it in.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +24,16 @@ from bounces.report import Report
 from metrics.events import Event
 from relay.clock import Clock, now
 from relay.control.changes import Books
+from relay.inbound.border import NOT_ITS_FAULT, NOTHING, UNREADABLE, Read, read_or_not
 from relay.inbound.facts import stated, wish_of
+from relay.inbound.kept import Kept
 from relay.ledger.by_message_id import find_delivery
 from relay.ledger.tables import deliveries
 from relay.mail.header import split
 from relay.mail.keyring import KeyRing
 from relay.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 Record = Callable[[Sequence[Event]], Awaitable[None]]
 # Where mail servers write the address that a mail was delivered to.
@@ -55,10 +61,16 @@ class ReportDesk:
         record: Record,
         hosts: Callable[[], Sequence[str]],
         *,
+        kept: Kept,
         trust_words: bool = False,
         clock: Clock = now,
+        reads: Read = read,
     ) -> None:
-        """Take the ledger to look deliveries up in, the keys, and where facts go."""
+        """Take the ledger to look deliveries up in, the keys, where facts go, and where mails go
+        that `reads` cannot read.
+        """
+        self._kept = kept
+        self._reads = reads
         self._books = books
         self._ring = ring
         self._record = record
@@ -73,7 +85,25 @@ class ReportDesk:
 
         Raises StorageError when the facts could not be kept.
         """
-        report = await asyncio.to_thread(read, message)
+        report = await asyncio.to_thread(read_or_not, self._reads, message)
+        try:
+            taken = await self._judged(message, report, envelope, account)
+        except NOT_ITS_FAULT:
+            raise
+        except Exception:  # noqa: BLE001 - as in `relay.inbound.border`
+            _log.exception("what a report means could not be said")
+            taken = Taken(report=UNREADABLE, found=None, consequence=NOTHING, events=())
+        if taken.events:
+            await self._record(taken.events)
+        if taken.report is UNREADABLE:
+            delivery = taken.found.delivery if taken.found else 0
+            await asyncio.to_thread(self._kept.keep, message, self._clock(), delivery)
+        return taken
+
+    async def _judged(
+        self, message: bytes, report: Report, envelope: bytes, account: int | None
+    ) -> Taken:
+        """Say whose a report is and what it means; nothing is recorded yet."""
         to = envelope or address_of(message, self._ring)
         found = await self._books.read(
             lambda connection: link(report, to, self._ring, partial(_by_message_id, connection))
@@ -93,8 +123,6 @@ class ReportDesk:
             wish=wish_of(message, found, self._ring, self._hosts()),
             trust_words=self._trust_words,
         )
-        if said.events:
-            await self._record(said.events)
         return Taken(report=report, found=found, consequence=said.consequence, events=said.events)
 
 

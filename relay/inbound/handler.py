@@ -2,8 +2,8 @@
 
 Guarantees: mail to any other address is refused at RCPT before its body is read (no backscatter,
 no poisoned suppressions); 250 after DATA means that the facts are on disk; reading happens off the
-event loop and never raises; what cannot be read is kept, counted and acknowledged (bouncing a
-bounce helps nobody, RFC 5321 section 6.1). A mailbox for feedback loops is signed without a
+event loop; what cannot be read, or breaks our reading, is kept, counted and acknowledged (bouncing
+a bounce helps nobody, RFC 5321 section 6.1). A mailbox for feedback loops is signed without a
 delivery: what comes there is linked by what we signed in the returned copy.
 """
 
@@ -22,6 +22,7 @@ from bounces.report import Kind, Report
 from metrics.events import Event
 from relay.clock import Clock
 from relay.errors import StorageError
+from relay.inbound.border import NOT_ITS_FAULT, UNREADABLE, Read, read_or_not
 from relay.inbound.facts import stated, wish_of
 from relay.inbound.kept import Kept
 from relay.mail.keyring import KeyRing
@@ -42,11 +43,13 @@ class InboundHandler:
         hosts: Callable[[], Collection[str]] = tuple,
         recipient: Callable[[int, Report], str] = lambda _delivery, _report: "",
         trust_words: bool = False,
+        reads: Read = read,
     ) -> None:
         """Take the keys that sign our addresses and where facts go (`record` returns when they are
         on disk); `hosts` are our tracking hosts, `recipient` gives the delivery's own among those a
-        report names, `trust_words` is as in `bounces.linking.conclude`.
+        report names, `trust_words` is as in `bounces.linking.conclude`, `reads` reads a mail.
         """
+        self._reads = reads
         self._recipient = recipient
         self._hosts = hosts
         self._trust_words = trust_words
@@ -73,14 +76,20 @@ class InboundHandler:
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
         """Read the mail and record what it says."""
         message: bytes = envelope.content
-        report = await asyncio.to_thread(read, message)
-        self.counts[report.kind.value] += 1
+        report = await asyncio.to_thread(read_or_not, self._reads, message)
         at = self._clock()
         facts: list[Event] = []
         for address, signed in envelope.signed:
-            facts += self._facts(message, report, address, signed, at)
-            if report.kind is Kind.OTHER and signed.kind is not verp.ReturnKind.UNSUBSCRIBE:
+            try:
+                facts += self._facts(message, report, address, signed, at)
+            except NOT_ITS_FAULT:
+                raise
+            except Exception:  # noqa: BLE001 - as in `border`: it would only come again
+                _log.exception("what a returned mail means could not be said")
+                report = UNREADABLE
+            if report is UNREADABLE or _is_unknown(report, signed):
                 await asyncio.to_thread(self._kept.keep, message, at, signed.delivery)
+        self.counts[report.kind.value] += 1
         try:
             if facts:
                 await self._record(facts)
@@ -116,3 +125,8 @@ class InboundHandler:
         if found is not None and signed.account not in (0, found.account):
             return None  # a mailbox of one account says nothing about another's mail
         return found
+
+
+def _is_unknown(report: Report, signed: verp.ReturnAddress) -> bool:
+    """Tell whether neither the mail nor the address it came to says anything."""
+    return report.kind is Kind.OTHER and signed.kind is not verp.ReturnKind.UNSUBSCRIBE

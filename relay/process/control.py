@@ -28,6 +28,7 @@ from relay.control.reports import ReportDesk, tracking_hosts
 from relay.control.services import Services, start_services
 from relay.control.tracking_hosts import TrackingHosts
 from relay.errors import StorageError
+from relay.inbound.kept import Kept
 from relay.layout import Layout
 from relay.ledger.engine import Ledger, LedgerBusyError, open_ledger
 from relay.ledger.fold import Folder
@@ -88,6 +89,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
             keyring,
             OwnFacts(config.node.name, folder.mark, fold).record,
             lambda: tracking_hosts(publisher.settings, config.tracking.base_url),
+            kept=Kept(layout.unrecognised),
             trust_words=config.inbound.trust_words,
         )
         services.reports.desk = desk
@@ -122,7 +124,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
             hosts.keep_checking,
             live.keep_telling,
             brakes.keep_watching,
-            *_maildir(config, desk),
+            *_maildir(config, desk, Kept(layout.unrecognised)),
         ):
             child.ready()
             await child.stopping.wait()
@@ -131,12 +133,16 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         await feed.finish()
 
 
-def _maildir(config: Config, desk: ReportDesk) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+def _maildir(
+    config: Config, desk: ReportDesk, kept: Kept
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """Give the job that reads the Maildir, if one is set."""
     inbound = config.inbound
     if not inbound.maildir:
         return []
-    watched = Maildir(Path(inbound.maildir), desk.take, max_octets=inbound.max_message_bytes)
+    watched = Maildir(
+        Path(inbound.maildir), desk.take, kept=kept, max_octets=inbound.max_message_bytes
+    )
     return [watched.keep_reading]
 
 

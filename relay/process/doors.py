@@ -120,7 +120,7 @@ class Doors:
         self.inbound = InboundHandler(
             keyring=self.keyring,
             record=self.recorder.record,
-            kept=Kept(self.layout.root / "unrecognised"),
+            kept=Kept(self.layout.unrecognised),
             clock=now,
             hosts=self._tracking_hosts,
             recipient=Addressee(self.recipients, self.recipient_hash).of,
