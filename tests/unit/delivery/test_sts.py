@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,77 @@ async def test_a_damaged_file_costs_only_its_damaged_lines_and_is_bounded(tmp_pa
     assert [known.domain for known in kept.load()] == ["3.test", "4.test"]
     assert path.read_bytes().count(b"\n") == 2  # written anew
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def line(domain: str) -> KnownPolicy:
+    policy = StsPolicy(mode="testing", max_age=60, hosts=(f"mx.{domain}",))
+    return KnownPolicy(domain=domain, policy=policy, policy_id="1", seconds=60.0)
+
+
+def domains(kept: StsFile) -> list[str]:
+    return [known.domain for known in kept.load()]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"domain":"\xff\xfe","id":"1","mode":"none","hosts":[],"max_age":60,"until":1060}\n',
+        b'{"x":' + b"[" * 60_000 + b"\n",
+        b"\x00" * 200_000 + b"\n",
+    ],
+    ids=["invalid UTF-8", "nested", "zeros"],
+)
+async def test_a_damaged_line_of_any_kind_is_passed_over(tmp_path: Path, damage: bytes) -> None:
+    """A worker that cannot read its memory starts all the same."""
+    path = tmp_path / "mta-sts.jsonl"
+    kept = StsFile(path, clock=lambda: 1000.0)
+    await kept.keep(line("before.test"))
+    with path.open("ab") as file:
+        file.write(damage)
+    await kept.keep(line("behind.test"))
+    assert domains(kept) == ["before.test", "behind.test"]
+
+
+async def test_a_file_that_cannot_be_opened_is_an_empty_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mta-sts.jsonl"
+    path.mkdir()  # no right helps whoever is root here
+    kept = StsFile(path, clock=lambda: 1000.0)
+    assert domains(kept) == []
+    assert "policies kept there" in caplog.text
+    await kept.keep(line("inbox.test"))
+    assert "a policy could not be kept" in caplog.text
+
+
+async def test_a_file_grows_no_further_than_its_octets(tmp_path: Path) -> None:
+    """Not only at a start: a worker may run for years."""
+    path = tmp_path / "mta-sts.jsonl"
+    kept = StsFile(path, clock=lambda: 1000.0, octets=2000)
+    for number in range(100):
+        await kept.keep(line(f"{number}.test"))
+        assert path.stat().st_size <= 2000
+    there = domains(kept)
+    assert there == [f"{number}.test" for number in range(100 - len(there), 100)]
+    assert len(there) > 5
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not path.with_suffix(".fresh").exists()
+
+
+async def test_what_another_worker_appends_outlives_the_rewriting(tmp_path: Path) -> None:
+    """One loads again and again a file that is too long; four append; no policy is lost."""
+    path = tmp_path / "mta-sts.jsonl"
+    appending = [StsFile(path, clock=lambda: 1000.0, most=200) for _ in range(4)]
+
+    def look() -> None:
+        for _ in range(100):
+            with path.open("ab") as file:
+                file.write(b"x\n" * 401)
+            list(StsFile(path, clock=lambda: 1000.0, most=200).load())
+
+    async def append(worker: int) -> None:
+        for number in range(50):
+            await appending[worker].keep(line(f"{worker}.{number}.test"))
+
+    await asyncio.gather(asyncio.to_thread(look), *(append(worker) for worker in range(4)))
+    assert set(domains(appending[0])) == {f"{w}.{n}.test" for w in range(4) for n in range(50)}
