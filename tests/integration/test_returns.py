@@ -209,13 +209,16 @@ async def test_a_maildir_is_read_and_emptied(route: SinkRoute) -> None:
     report = _dsn(_about(route, "dropped@inbox.test", body))
     drop = route.relay.directory.parent / "drop"
     new = drop / "new"
+    endless = b"From: MAILER-DAEMON@x.test\nContent-Type: text/html\n\n&#" + b"1" * 5000 + b";\n"
+    (new / "0.endless").write_bytes(endless)  # it once ended control
     (new / "1.first").write_bytes(report)
 
     async def moved() -> bool:
         return not list(new.iterdir())
 
     await _become(route, "the mail to be moved", moved)
-    assert [p.name for p in (drop / "cur").iterdir()] == ["1.first:2,S"]
+    assert sorted(p.name for p in (drop / "cur").iterdir()) == ["0.endless:2,S", "1.first:2,S"]
+    assert (await _post(route, endless))["suppressed"] is False
     assert [e["reason"] for e in await _suppressed(route, "dropped@inbox.test")] == ["hard-bounce"]
 
 
