@@ -105,11 +105,15 @@ class Door:
         for name in replies.limits_in(output):
             self.count(f"limit_{name}")
 
+    def expect(self, session: "SubmissionSession") -> None:
+        """A connection has a place; nobody is there before the TLS handshake, if there is one."""
+        if self.options.auth_required:
+            self.gate.strangers[session] = None
+
     def enter(self, session: "SubmissionSession") -> None:
         """A connection is there."""
         self.sessions.add(session)
-        if self.options.auth_required:
-            self.gate.strangers[session] = None
+        self.expect(session)
         self._empty.clear()
 
     def know(self, session: "SubmissionSession") -> None:

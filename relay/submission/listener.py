@@ -133,7 +133,10 @@ class Listener:
             door.note_limits(refusal)
             self._turn_away(connection, refusal)
             return
-        session = SubmissionSession(door, peer_address=address, admitted=True)
+        session = SubmissionSession(
+            door, peer_address=address, admitted=True, arriving=asyncio.current_task()
+        )
+        door.expect(session)
         try:
             await door.loop.connect_accepted_socket(
                 lambda: session,

@@ -40,8 +40,17 @@ class SubmissionSession(SMTP):
     envelope: MailEnvelope
     transport: asyncio.Transport | None
 
-    def __init__(self, door: Door, *, peer_address: str = "", admitted: bool = False) -> None:
-        """`peer_address`: the client's, where a proxy named it; `admitted`: already counted."""
+    def __init__(
+        self,
+        door: Door,
+        *,
+        peer_address: str = "",
+        admitted: bool = False,
+        arriving: asyncio.Task[None] | None = None,
+    ) -> None:
+        """`peer_address`: the client's, where a proxy named it; `admitted`: already counted;
+        `arriving`: ends the connection if it is cancelled before the connection is made.
+        """
         # The parent's __init__ inspects the handler and builds streams for each connection; all it
         # would set up is the door's or replaced here.
         self.door = door
@@ -51,6 +60,7 @@ class SubmissionSession(SMTP):
         self.tls_context = door.tls
         self.transport = None
         self._admitted = admitted
+        self._arriving = arriving
         self._counted_as = self._peer_address = peer_address
         self._driver: asyncio.Task[None] | None = None
         self._write_paused = False
@@ -74,7 +84,11 @@ class SubmissionSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, or refuse what is one connection too many."""
         # Not asked by isinstance: those of uvloop are such transports without saying so.
-        self.transport = stream = cast("asyncio.Transport", transport)
+        stream = cast("asyncio.Transport", transport)
+        if self._lost:  # it gave way in the turn in which its handshake was done
+            stream.abort()
+            return
+        self.transport, self._arriving = stream, None
         self._wire.attach(stream, self.limits.write_buffer)
         self._new_session(stream)
         self.engine.tls = self.session.tls is not None
@@ -318,6 +332,10 @@ class SubmissionSession(SMTP):
 
     def give_way(self) -> None:
         """End for the sake of somebody else, whose place is free when this returns."""
+        if self._arriving is not None:
+            self._arriving.cancel()
+            self.connection_lost(None)
+            return
         self.engine.close(replies.TOO_BUSY)
         self._flush()
         self.release()
@@ -327,6 +345,7 @@ class SubmissionSession(SMTP):
         """Give the place among the admitted connections back."""
         if self._admitted:
             self._admitted = False
+            self.door.gate.strangers.pop(self, None)
             self.door.gate.leave(self._counted_as)
 
     def retire(self, reply: bytes) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+
+import pytest
+import uvloop
+
 from relay.submission import replies
 from relay.submission.limits import Gate, GateLimits, LocalTally, address_key
+from relay.submission.session import SubmissionSession
 from relay.submission.tls import ServerTls
 from tests.harness.smtp_talk import Talk, open_door
 
+HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00"
 WRONG = b"AUTH PLAIN AGJvYgB3cm9uZw==\r\n"
 
 
@@ -206,4 +215,74 @@ async def test_each_of_several_that_come_together_gets_the_place_of_another(
         for talk in (*strangers, *together):
             await talk.close()
         await opened.door.empty()
+        assert not opened.door.gate.strangers
+
+
+async def silent_crowd(server_tls: ServerTls, *, customers_tls: bool) -> None:
+    """Fill the TLS door with connections that say nothing; customers come when they are old."""
+    limits = GateLimits(connections=6)
+    async with asyncio.timeout(20), open_door(server_tls, gate=limits) as opened:
+        gate = opened.door.gate
+        silent = [await Talk.connect(opened.secure.port) for _ in range(5)]
+        half = await Talk.connect(opened.secure.port)
+        await half.send([HALF_A_HELLO])
+        full = b"connections"
+        while gate._tally.sum(full) < 6:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        late = await Talk.connect(opened.listener.port)
+        assert await late.rest() == [replies.TOO_BUSY.decode()]  # they may yet shake hands
+        for stranger in gate.strangers:
+            stranger.patience._began = opened.door.loop.time() - 6
+        customers = [await opened.at("logged", tls=customers_tls) for _ in range(6)]
+        assert opened.counts["strangers_ended"] == 6
+        for talk in (*silent, half):
+            assert await talk.rest() == []
+        assert [(await talk.say(b"MAIL FROM:<>\r\n"))[:3] for talk in customers] == ["250"] * 6
+        assert (gate._tally.sum(full), len(gate.strangers)) == (6, 0)
+        for talk in (*customers, *silent, half, late):
+            await talk.close()
+        await opened.door.empty()
+        assert (gate._tally.sum(full), gate._own) == (0, 0)
+
+
+@pytest.mark.parametrize("customers_tls", [False, True], ids=["starttls", "implicit"])
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_crowd_that_never_shakes_hands_keeps_nobody_out(
+    server_tls: ServerTls, run: Callable[[Coroutine[None, None, None]], None], customers_tls: bool
+) -> None:
+    """L01: a connection is a stranger from its first moment, before TLS too, at every door."""
+    run(silent_crowd(server_tls, customers_tls=customers_tls))
+
+
+async def test_a_place_taken_within_a_handshake_stays_taken(server_tls: ServerTls) -> None:
+    """The handshake of one that gave way may be done in the same turn: it is nobody."""
+    async with open_door(server_tls, gate=GateLimits(connections=1)) as opened:
+        gate, loop = opened.door.gate, opened.door.loop
+        session = SubmissionSession(
+            opened.door, admitted=gate.admit("192.0.2.1", with_login=True) is None
+        )
+        session._arriving = loop.create_task(asyncio.sleep(60))
+        opened.door.expect(session)
+        assert not gate.make_room(loop.time())
+        assert gate.make_room(loop.time() + 5)
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        there.settimeout(5)
+        with there:
+            await loop.connect_accepted_socket(lambda: session, here)
+            assert await loop.run_in_executor(None, there.recv, 100) == b""
+        assert session._arriving.cancelled()
+        assert not opened.door.sessions
+        assert not gate.strangers
+        assert gate.admit("192.0.2.2", with_login=True) is None
+
+
+async def test_a_failed_handshake_leaves_no_stranger(server_tls: ServerTls) -> None:
+    async with open_door(server_tls) as opened:
+        broken = await Talk.connect(opened.secure.port)
+        await broken.send([b"no handshake\r\n"])
+        await broken.rest()
+        await broken.close()
+        while opened.counts["tls_failed"] == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         assert not opened.door.gate.strangers
