@@ -107,6 +107,7 @@ class Doors:
                 connections=submission.max_connections,
                 connections_per_address=submission.max_connections_per_address,
                 own_connections=descriptors.for_connections(),
+                processes=self.config.workers,
                 inflight=max(
                     submission.max_inflight_bytes // self.config.workers,
                     submission.max_message_bytes,

@@ -81,6 +81,8 @@ class GateLimits:
     """The part of `connections` kept for doors with a login; beyond it there is stress."""
     own_connections: int = 1 << 30
     """What this process may hold of `connections`: its descriptors must suffice for other work."""
+    processes: int = 1
+    """How many take connections from the same sockets."""
     failures_per_address: int = 10
     address_window: float = 600.0
     failures_per_account: int = 50
@@ -135,6 +137,11 @@ class Gate:
         return self._tally.sum(b"connections") > self.limits.connections * (
             1 - self.limits.reserved
         )
+
+    @property
+    def ahead(self) -> bool:
+        """Whether this process has more than its share of the connections that are open."""
+        return self._own * self.limits.processes > self._tally.sum(b"connections")
 
     def admit(self, address: str, *, with_login: bool) -> bytes | None:
         """Count a new connection; the reply that refuses it, or None. Pair each None with `leave`.

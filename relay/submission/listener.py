@@ -1,8 +1,10 @@
 """Connections from a listening socket to sessions; starting, draining, stopping.
 
 The socket is given already bound and listening (several processes may share it) and stays open
-for its owner. Limits are kept before a TLS handshake is paid for. Draining takes no new
-connections, answers 421 between messages and lets content that is coming in arrive.
+for its owner. A process with more connections than its share leaves the next one to the others for
+a moment, so that all have about as many. Limits are kept before a TLS handshake is paid for.
+Draining takes no new connections, answers 421 between messages and lets content that is coming in
+arrive.
 """
 
 import asyncio
@@ -17,7 +19,8 @@ from relay.submission.session import SubmissionSession
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 64  # connections taken in one turn of the loop, so that those there get theirs
+_AT_ONCE = 4  # connections taken in one turn of the loop, so that those there get theirs
+_OTHERS_SECONDS = 0.002  # in which an idle process takes what one that has more leaves to it
 _HANDSHAKE_SECONDS = 30.0
 
 
@@ -52,7 +55,7 @@ class Listener:
         """Take connections from now on."""
         if not self._serving:
             self._serving = True
-            self._door.loop.add_reader(self._listening.fileno(), self._accept)
+            self._door.loop.add_reader(self._listening.fileno(), self._arrived)
 
     def pause(self) -> None:
         """Take no more connections; those in the backlog are left to others on the socket."""
@@ -89,6 +92,17 @@ class Listener:
             session.cut()
         await self._door.empty()
         self._door.wheel.stop()
+
+    def _arrived(self) -> None:
+        if self._door.gate.ahead:
+            self.pause()
+            self._retry = self._door.loop.call_later(_OTHERS_SECONDS, self._take_what_is_left)
+        else:
+            self._accept()
+
+    def _take_what_is_left(self) -> None:
+        self.start()
+        self._accept()
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import errno
+import socket
 import ssl
 import stat
 from pathlib import Path
@@ -13,8 +14,11 @@ import pytest
 import uvloop
 
 from relay.submission import replies, tls
+from relay.submission.door import Door
+from relay.submission.limits import Gate, GateLimits, LocalTally
+from relay.submission.listener import Listener
 from relay.submission.tls import ServerTls
-from tests.harness.smtp_talk import open_door
+from tests.harness.smtp_talk import OPTIONS, Recorder, open_door
 
 
 async def test_drain_lets_a_message_arrive_and_says_421_to_the_others(
@@ -155,3 +159,30 @@ async def test_listening_socket_stays_with_its_owner(server_tls: ServerTls) -> N
         opened.listener.start()
         talk = await opened.connect()
         await talk.close()
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(2, [10, 10]), (1, [0, 20])])
+async def test_who_has_more_leaves_the_next_connection_to_others(
+    processes: int, expected: list[int]
+) -> None:
+    """Two on one socket, as processes share it; alone in its own eyes one of them takes all."""
+    tally, doors, loop = LocalTally(), [], asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for _ in range(2):
+            gate = Gate(GateLimits(processes=processes), tally)
+            doors.append(Door(Recorder(), options=OPTIONS, gate=gate))
+        listeners = [Listener(listening.dup(), door) for door in doors]
+        for listener in listeners:
+            listener.start()
+        clients = []
+        for _ in range(20):
+            client = socket.create_connection(listening.getsockname())
+            client.setblocking(False)
+            clients.append(client)
+            assert await loop.sock_recv(client, 3) == b"220"
+        assert sorted(len(door.sessions) for door in doors) == expected
+        for client in clients:
+            client.close()
+        for listener in listeners:
+            await listener.stop()
+            listener.close()
