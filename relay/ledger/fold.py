@@ -12,6 +12,7 @@ token's ids alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,8 @@ from relay.ledger.recipient_keys import RecipientKeys, load_recipient_keys
 from relay.ledger.rows import RowChanges, load_events, load_fates
 from relay.ledger.statements import fetch_all, insert, prepared, run_many
 from relay.spool.protocol import Batch
+
+_log = logging.getLogger(__name__)
 
 _SHUNT = insert(tables.shunted, ["at", "spool", "seq", "error", "body"])
 _MARK = (
@@ -71,7 +74,8 @@ class Folder:
     async def fold(self, spool_incarnation: str, batches: Sequence[Batch]) -> int:
         """Fold the batches above the spool's mark; gives the new mark once it is on disk.
 
-        Raises StorageError when the database failed; then nothing was folded.
+        Raises StorageError when the database failed; then nothing was folded. A listener that
+        fails is logged: the fold is committed, and the other listeners hear of it.
         """
         async with self._one_at_a_time:  # what is cached belongs to the transaction that made it
             folded = await self._ledger.write(
@@ -79,9 +83,15 @@ class Folder:
             )
             self._mailings.committed()
         if folded.events:
-            for listener in self.listeners:
-                listener(folded)
+            self._tell(folded)
         return folded.mark
+
+    def _tell(self, folded: Folded) -> None:
+        for listener in self.listeners:
+            try:
+                listener(folded)
+            except Exception:  # noqa: BLE001 - not the fold's fault: who asked must hear of the commit
+                _log.exception("a listener failed at a fold of %s", folded.spool)
 
     async def mark(self, spool_incarnation: str) -> int:
         """Give the highest sequence number folded for a spool; 0 for a spool never seen."""

@@ -106,7 +106,7 @@ class Hub:
         for peer in list(self.peers.values()):
             peer.writer.close()
         await server.wait_closed()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._path.unlink(missing_ok=True)
 
     def publish(self, changes: Sequence[Change]) -> None:
@@ -257,8 +257,10 @@ class Hub:
     async def _fold_waiting(self, peer: Peer) -> None:
         """Fold what a worker sent until nothing waits: frames of one spool in one transaction.
 
-        When that fails the link is closed; the worker sends again what it did not hear of.
+        When that fails, for whatever reason, the link is closed; the worker sends again what it did
+        not hear of. Going on would move the mark past what was not folded.
         """
+        ended_well = False
         try:
             while peer.facts:
                 async with self._folding:
@@ -269,11 +271,16 @@ class Hub:
                 for _ in together:
                     frames.send(peer.writer, frames.Folded(spool=spool, upto=upto))
                 await peer.writer.drain()
+            ended_well = True
         except (WaypostError, OSError) as problem:
             _log.warning("worker %s: facts not folded: %s", peer.worker, problem)
-            peer.failed = True
-            peer.facts.clear()
-            peer.writer.close()
+        except Exception:  # noqa: BLE001 - the border of a task: our bug, or facts no fold can take
+            _log.exception("worker %s: facts not folded", peer.worker)
+        finally:
+            if not ended_well:
+                peer.failed = True
+                peer.facts.clear()
+                peer.writer.close()
 
 
 def _of_one_spool(waiting: deque[frames.Facts]) -> list[frames.Facts]:

@@ -30,6 +30,7 @@ _UNACKNOWLEDGED_FRAMES = 4
 _GATHER_SECONDS = 0.05  # a fold costs control about the same for one row as for a few
 _STATUS_SECONDS = 1.0
 _RECONNECT_SECONDS = (0.05, 2.0)
+"""The pause between connections grows from the first to the second, unless one was of use."""
 
 
 class Receiver(Protocol):
@@ -86,6 +87,7 @@ class Uplink:
         self._room = asyncio.Semaphore(_UNACKNOWLEDGED_FRAMES)
         self._answering: set[asyncio.Task[None]] = set()
         self._renewed = asyncio.Event()
+        self._acknowledged = False  # facts, over this connection
         self.connected = False
 
     def renew(self) -> None:
@@ -102,12 +104,16 @@ class Uplink:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _RECONNECT_SECONDS[1])
                 continue
+            began = asyncio.get_running_loop().time()
+            self._acknowledged = False
             try:
                 await self._converse(reader, writer)
             except (OSError, EOFError, frames.LinkError) as problem:
                 _log.warning("link to control lost: %s", problem)
             finally:
-                if self.connected:  # else control is there and the ledger is not
+                lasted = asyncio.get_running_loop().time() - began
+                # Else control is there, and the ledger is not or does not take what we send.
+                if self._acknowledged or (self.connected and lasted > _RECONNECT_SECONDS[1]):
                     pause = _RECONNECT_SECONDS[0]
                 self.connected = False
                 writer.close()
@@ -181,6 +187,7 @@ class Uplink:
             match await frames.read(reader):
                 case frames.Folded(spool=name, upto=upto):
                     spool = self._spools().get(name)
+                    self._acknowledged = True
                     if spool is not None:
                         await spool.forget(upto)
                     self._room.release()

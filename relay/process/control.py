@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ from relay.ledger.fold import Folder
 from relay.ledger.upkeep import Retention, Upkeep
 from relay.link.hub import Hub
 from relay.mail.keyring import KeyRing
+from relay.process.folding import Folding
 from relay.process.judging import Judge
 from relay.process.life import Child
 from relay.process.measuring import Measuring
-from relay.process.together import running
-from relay.spool.protocol import Batch
+from relay.process.together import every, running
 from relay.web.admin.app import build_admin_app
 from relay.web.clients import ClientAddress
 from relay.web.page.app import add_page
@@ -63,22 +63,16 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         judge = Judge()
         folder = Folder(ledger, judge)
         services = await start_services(ledger, keyring, config, layout)
-        facts, feed = services.suppression_facts, services.suppression_feed
-
-        async def marks(spools: Sequence[str]) -> dict[str, int]:
-            return {spool: await folder.mark(spool) for spool in spools}
-
-        folding = asyncio.Lock()
-
-        async def fold(spool: str, batches: Sequence[Batch]) -> int:
-            async with folding:
-                await facts.take(batches)
-                mark = await folder.fold(spool, batches)
-                await facts.settle()
-                return mark
-
+        feed = services.suppression_feed
+        folding = Folding(folder, services.suppression_facts)
         publisher = services.publisher
-        hub = Hub(layout.link_socket, marks, fold, lambda: publisher.version, publisher.replay)
+        hub = Hub(
+            layout.link_socket,
+            folding.marks,
+            folding.fold,
+            lambda: publisher.version,
+            publisher.replay,
+        )
         publisher.listeners.changed = hub.publish
         publisher.listeners.in_force = partial(hub.in_force, config.workers)
         feed.replaced = hub.suppressed
@@ -87,7 +81,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         desk = ReportDesk(
             ledger,
             keyring,
-            OwnFacts(config.node.name, folder.mark, fold).record,
+            OwnFacts(config.node.name, folder.mark, folding.fold).record,
             lambda: tracking_hosts(publisher.settings, config.tracking.base_url),
             kept=Kept(layout.unrecognised),
             trust_words=config.inbound.trust_words,
@@ -117,8 +111,8 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         retention = Retention(events=config.ledger.event_days)
         upkeep = Upkeep(ledger, retention, judge)
         async with running(
-            lambda: _every(_TIDY_SECONDS, upkeep.tidy),
-            lambda: _every(_PRUNE_SECONDS, upkeep.prune),
+            lambda: every(_TIDY_SECONDS, upkeep.tidy, "upkeep of the ledger"),
+            lambda: every(_PRUNE_SECONDS, upkeep.prune, "pruning of the ledger"),
             feed.keep_written,
             lambda: feed.keep_expiring(services.changes),
             hosts.keep_checking,
@@ -144,16 +138,6 @@ def _maildir(
         Path(inbound.maildir), desk.take, kept=kept, max_octets=inbound.max_message_bytes
     )
     return [watched.keep_reading]
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Do something again and again; a step that fails is logged and tried at its next turn."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except StorageError:
-            _log.exception("upkeep of the ledger failed; it is tried again")
 
 
 async def _whats_wrong(hub: Hub, publisher: Publisher, workers: int) -> Mapping[str, str]:

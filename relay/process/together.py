@@ -1,10 +1,17 @@
-"""Jobs that run beside the body of a process, and end it when one of them breaks."""
+"""Jobs that run beside the body of a process, and end it when one of them breaks; a job that is
+done again and again bears that its storage is away.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+from relay.errors import StorageError
+
+_log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -30,3 +37,24 @@ async def running(*jobs: Callable[[], Coroutine[object, object, None]]) -> Async
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
+    """Do something again and again, with so many seconds in between.
+
+    A StorageError is tried again at the next turn and logged once until a turn succeeds; anything
+    else breaks the job.
+    """
+    failing = False
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except StorageError as problem:
+            if not failing:
+                _log.warning("%s failed; it is tried again: %s", what, problem)
+            failing = True
+        else:
+            if failing:
+                _log.info("%s works again", what)
+            failing = False

@@ -310,6 +310,22 @@ async def test_listeners_hear_what_changed(bench: Bench) -> None:
     assert len(heard[0].mailings) == 1
 
 
+async def test_a_listener_that_fails_is_not_a_fold_that_failed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is committed: its mark is given, and the other listeners hear of it."""
+    heard: list[Folded] = []
+
+    def fail(_folded: Folded) -> None:
+        raise ValueError("a bug of the listener")
+
+    bench.folder.listeners += [fail, heard.append]
+    await bench.tell(accepted(1))
+    assert [folded.mark for folded in heard] == [1]
+    assert "a bug of the listener" in caplog.text
+    assert await bench.count("accepted") == {"accepted": 1}
+
+
 async def test_pruning_keeps_rollups_and_the_sum_rule(bench: Bench) -> None:
     """Old rows go, cells stay; a hit on a pruned delivery counts from its token alone."""
     old, new = lowest_at(START) + 5, lowest_at(START + 40 * DAY * SECOND) + 5

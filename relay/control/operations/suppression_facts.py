@@ -21,7 +21,7 @@ from relay.control.changes import Change, Changes
 from relay.control.operations.soft_bounces import SoftBounces, is_soft_bounce
 from relay.control.operations.suppression_rows import Suppress, SuppressionKeys, put
 from relay.control.operations.words import regular_address
-from relay.errors import InvalidError
+from relay.errors import InvalidError, StorageError
 from relay.ledger.settings_tables import unlinked
 from relay.ledger.tables import deliveries, mailings
 from relay.spool.protocol import Batch
@@ -67,27 +67,33 @@ class SuppressionFacts:
         self._changes = changes
         self._keys = keys
         self._soft = soft if soft is not None and soft.counts else None
-        self._bounced: list[Event] = []  # softly, and not counted yet
+        self._bounced: dict[int, Event] = {}  # softly, and not counted yet, by delivery
         self._waiting = True  # whether facts may be waiting for their deliveries
 
     async def take(self, batches: Sequence[Batch]) -> int:
         """Take what suppresses out of batches of facts; give the number of new entries."""
         picked = list(_picked(batches))
         if self._soft is not None:
-            self._bounced += [event for event in picked if is_soft_bounce(event)]
+            self._bounced |= {event.delivery: event for event in picked if is_soft_bounce(event)}
         return await self.take_events([event for event in picked if event.scope])
 
     async def settle(self) -> int:
         """Take facts that waited for a delivery which may have arrived, and count soft bounces that
         were folded; cheap when there is neither.
+
+        Raises StorageError; then the next call does what this one could not.
         """
         made = await self.take_events(())
         if self._soft is None or not self._bounced:
             return made
-        soft, bounced, self._bounced = self._soft, self._bounced, []
-        return made + await self._changes.make(
-            _CALLER, lambda change: soft.take(change, bounced), settings=False
-        )
+        soft, bounced, self._bounced = self._soft, self._bounced, {}
+        try:
+            return made + await self._changes.make(
+                _CALLER, lambda change: soft.take(change, bounced.values()), settings=False
+            )
+        except StorageError:
+            self._bounced = bounced | self._bounced
+            raise
 
     async def take_events(self, events: Sequence[Event]) -> int:
         """Take these facts and those that waited."""

@@ -48,6 +48,7 @@ class Ledger:
         self.open = asyncio.Event()
         self.open.set()
         self.fails = 0  # so many folds from now on
+        self.problem: Exception = StorageError("the disk is full")
 
     async def marks(self, spools: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(spools, self.mark)
@@ -58,7 +59,7 @@ class Ledger:
         await self.open.wait()
         if self.fails:
             self.fails -= 1
-            raise StorageError("the disk is full")
+            raise self.problem
         for batch in batches:
             if batch.seq > self.mark:
                 self.folded += batch.events
@@ -167,9 +168,13 @@ async def test_frames_that_wait_are_folded_together(tmp_path: Path) -> None:
     assert ledger.folds <= 3  # the first, what came meanwhile, and the last row
 
 
-async def test_nothing_is_folded_behind_what_could_not_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("problem", [StorageError("the disk is full"), ValueError("a bug")])
+@pytest.mark.parametrize("fails", [1, 3])
+async def test_nothing_is_folded_behind_what_could_not_be(
+    tmp_path: Path, problem: Exception, fails: int
+) -> None:
     ledger, outbox = Ledger(), Outbox()
-    ledger.fails = 1
+    ledger.fails, ledger.problem = fails, problem
     ledger.open.clear()
     outbox.rows = [Batch(n, (b"event %d" % n,)) for n in range(1, 1025)]
     path = tmp_path / "link.sock"
