@@ -1,22 +1,25 @@
 """Who made a hit: a person, a privacy prefetch, an image proxy or a scanner.
 
 `classify` is a pure function of a hit and the other hits of the same delivery, by the rules in
-`machines.toml`. Since a burst shows only when its last hit is in, the same hit may get another
-verdict later; whoever keeps hits asks again for all of a delivery when one arrives.
+`machines.toml`; `classify_all` is the same for all hits of a delivery at once. Since a burst shows
+only when its last hit is in, the same hit may get another verdict later; whoever keeps hits asks
+again for all of a delivery when one arrives.
 
 Guarantees: every verdict names its rule; nothing is dropped; the cost of one verdict is bounded
-(`MAX_OTHERS` hits of a delivery are looked at).
-Leaves to others: the rules themselves (`machine_rules.py`), recording, and how the natures are
-counted. A proxy's fetch is a person's open.
+(`MAX_OTHERS` hits of a delivery are looked at), that of all together grows as sorting them does.
+Leaves to others: the rules themselves (`machine_rules.py`), which clicks are a sweep (`sweeps.py`),
+recording, and how the natures are counted. A proxy's fetch is a person's open.
 """
 
 import ipaddress
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from tracking.machine_rules import Behaviour, Nature, NetworkRule, Rules, builtin
+from tracking.machine_rules import Nature, NetworkRule, Rules, builtin
+from tracking.sweeps import Click, second_looks, sweeps
 
 MAX_OTHERS = 500
 
@@ -51,18 +54,38 @@ class Verdict(NamedTuple):
 def classify(hit: Hit, others: Sequence[Hit], rules: Rules | None = None) -> Verdict:
     """Say what made a hit, from itself and the other hits of its delivery (in any order)."""
     known = rules or builtin()
-    if hit.method.upper() != "GET":
-        return Verdict("scanner", f"method-{hit.method.lower()[:16]}")
-    own = _by_itself(hit, known)
+    own = _alone(hit, known)
     if own is not None:
         return own
-    near = others[-MAX_OTHERS:]
-    seen = _by_company(hit, near, known)
+    near = (hit, *others[-MAX_OTHERS:])
+    alone = (own, *(_alone(each, known) for each in near[1:]))
+    return _together(0, hit, _Company(near, alone, known))
+
+
+def classify_all(hits: Sequence[Hit], rules: Rules | None = None) -> list[Verdict]:
+    """Say what made each of all hits of a delivery (in any order), what `classify` says of it and
+    the others, at the price of looking at each once.
+    """
+    known = rules or builtin()
+    alone = [_alone(hit, known) for hit in hits]
+    company = _Company(hits, alone, known)
+    return [own or _together(at, hits[at], company) for at, own in enumerate(alone)]
+
+
+def _together(at: int, hit: Hit, company: "_Company") -> Verdict:
+    """Judge a hit that says nothing by itself by its company."""
+    seen = company.says(at, hit)
     if seen is not None:
         return seen
     if not hit.user_agent:
         return Verdict("unknown", "no-user-agent")
     return Verdict("human", "none")
+
+
+def _alone(hit: Hit, rules: Rules) -> Verdict | None:
+    if hit.method.upper() != "GET":
+        return Verdict("scanner", f"method-{hit.method.lower()[:16]}")
+    return _by_itself(hit, rules)
 
 
 def _by_itself(hit: Hit, rules: Rules) -> Verdict | None:
@@ -119,112 +142,64 @@ def _usual_networks(address: str, kind: str) -> tuple[NetworkRule, ...]:
     return _networks(address, kind, builtin())
 
 
-def _by_company(hit: Hit, others: Sequence[Hit], rules: Rules) -> Verdict | None:
-    """Judge by what else happened to the delivery."""
-    behaviour = rules.behaviour
-    company = _Company(hit, others, behaviour)
-    if hit.kind == "click":
-        swept = company.swept(hit)
-        if swept:
-            return Verdict("scanner", swept)
-    elif any(
-        0 <= each.at - hit.at <= behaviour.burst_open
-        and same_visitor(each, hit)
-        and company.swept(each)
-        for each in company.clicks
-    ):
-        return Verdict("scanner", "burst-open")
-    for each in others:
-        if (
-            each.method.upper() == "HEAD"
-            and abs(each.at - hit.at) <= behaviour.head
-            and same_visitor(each, hit)
-        ):
-            return Verdict("scanner", "head-first")
-    if hit.kind == "click" and any(
-        _looks_again(hit, each, behaviour)
-        and _by_itself(each, rules) is None
-        and not company.swept(each)
-        for each in company.clicks
-    ):
-        return Verdict("unknown", "second-look")
-    return None
-
-
-def _looks_again(hit: Hit, first: Hit, behaviour: Behaviour) -> bool:
-    """Say whether another visitor, in network and in user agent, was on this link just before.
-
-    One of the two is a person, the other a scanner that follows or precedes; which is not known,
-    so that the later one is nobody's.
-    """
-    return (
-        first.link == hit.link
-        and 0 <= hit.at - first.at <= behaviour.second_look
-        and first.user_agent != hit.user_agent
-        and network(first.address) != network(hit.address)
-    )
-
-
 class _Company:
-    """The clicks of a delivery, and which of them swept over its links as no person does."""
+    """All hits of a delivery, and what they say of each other."""
 
-    def __init__(self, hit: Hit, others: Sequence[Hit], behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
-        self.clicks = [each for each in others if each.kind == "click" and _is_get(each)]
-        opens = [each.at for each in (*others, hit) if each.kind == "open" and _is_get(each)]
-        first_open = min(opens, default=None)
-        self.unopened = [each for each in self.clicks if first_open is None or each.at < first_open]
-        self.first_open = first_open
+    def __init__(self, hits: Sequence[Hit], alone: Sequence[Verdict | None], rules: Rules) -> None:
+        """Take the hits, and what each of them is by itself."""
+        self._behaviour = behaviour = rules.behaviour
+        gets = [at for at, hit in enumerate(hits) if _is_get(hit)]
+        at_clicks = [at for at in gets if hits[at].kind == "click"]
+        clicks = [_click(hits[at]) for at in at_clicks]
+        first_open = min((hits[at].at for at in gets if hits[at].kind == "open"), default=None)
+        swept = sweeps(clicks, first_open, behaviour)
+        people = (n for n, at in enumerate(at_clicks) if alone[at] is None and not swept[n])
+        seconds = second_looks(clicks, people, behaviour.second_look)
+        self._swept = dict(zip(at_clicks, swept, strict=True))
+        self._second = {at_clicks[n] for n in seconds}
+        self._sweeping = _moments(hits[at] for at, rule in self._swept.items() if rule)
+        self._heads = _moments(hit for hit in hits if hit.method.upper() == "HEAD")
 
-    def swept(self, click: Hit) -> str:
-        """Give the rule by which a click belongs to a sweep, "" when to none."""
-        behaviour = self.behaviour
-        if _together(click, self.clicks, behaviour.burst_links, behaviour.burst):
-            return "burst"
-        before_open = self.first_open is None or click.at < self.first_open
-        if before_open and _together(
-            click, self.unopened, behaviour.unopened_links, behaviour.unopened
-        ):
-            return "links-unopened"
-        return "walk" if _walks(click, self.clicks, behaviour) else ""
+    def says(self, at: int, hit: Hit) -> Verdict | None:
+        """Judge the hit at an index by what else happened to the delivery."""
+        behaviour = self._behaviour
+        if swept := self._swept.get(at):
+            return Verdict("scanner", swept)
+        sweeping = self._sweeping.get(_visitor(hit), ())
+        if hit.kind == "open" and _any(sweeping, hit.at, hit.at + behaviour.burst_open):
+            return Verdict("scanner", "burst-open")
+        heads = self._heads.get(_visitor(hit), ())
+        if _any(heads, hit.at - behaviour.head, hit.at + behaviour.head):
+            return Verdict("scanner", "head-first")
+        return Verdict("unknown", "second-look") if at in self._second else None
 
 
 def _is_get(hit: Hit) -> bool:
     return hit.method.upper() == "GET"
 
 
-def _walks(click: Hit, clicks: Sequence[Hit], behaviour: Behaviour) -> bool:
-    """Say whether this click is one of a walk: one link after the next, none left out."""
-    steps = {(each.at, each.link) for each in clicks if same_visitor(each, click)}
-    own = (click.at, click.link)
-    run: list[tuple[int, int]] = []
-    length = 0
-    for step in sorted(steps | {own}):
-        at, link = step
-        if run and at - run[-1][0] <= behaviour.walk and 0 <= link - run[-1][1] <= 1:
-            length += link - run[-1][1]
-        elif own in run:
-            break
-        else:
-            run, length = [], 1
-        run.append(step)
-    return own in run and length >= behaviour.walk_links
+def _visitor(hit: Hit) -> tuple[str, str]:
+    return hit.user_agent, network(hit.address)
 
 
-def _together(hit: Hit, clicks: Sequence[Hit], wanted: int, span: int) -> bool:
-    """Say whether so many distinct links were hit within one window around this hit."""
-    near = sorted((each.at, each.link) for each in clicks if abs(each.at - hit.at) <= span)
-    near.append((hit.at, hit.link))
-    near.sort()
-    if len({link for _, link in near}) < wanted:
-        return False
-    for first, (start, _) in enumerate(near):
-        if start > hit.at:
-            return False
-        links = {link for at, link in near[first:] if at - start <= span}
-        if hit.at - start <= span and len(links) >= wanted:
-            return True
-    return False
+def _click(hit: Hit) -> Click:
+    return Click(hit.at, hit.link, *_visitor(hit))
+
+
+def _moments(hits: Iterable[Hit]) -> dict[tuple[str, str], list[int]]:
+    """Give when each visitor came, in order."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for hit in hits:
+        found.setdefault(_visitor(hit), []).append(hit.at)
+    for moments in found.values():
+        moments.sort()
+    return found
+
+
+def _any(moments: Sequence[int], since: int, until: int) -> bool:
+    """Say whether one of these moments, which are in order, lies between two (both included)."""
+    at = bisect_left(moments, since)
+    return at < len(moments) and moments[at] <= until
 
 
 def repeats(hit: Hit, others: Iterable[Hit], rules: Rules | None = None) -> bool:

@@ -20,9 +20,8 @@ class Judge:
         """Judge each hit by itself and in the company of the delivery's other hits."""
         known = [_hit(event, around) for event in hits]
         verdicts = []
-        for at, hit in enumerate(known):
-            said = machines.classify(hit, known[:at] + known[at + 1 :])
-            seen = hits[at].hit
+        for event, hit, said in zip(hits, known, machines.classify_all(known), strict=True):
+            seen = event.hit
             if seen is not None and seen.judged in _NATURES:
                 verdicts.append(_with_judgement(said, seen))
                 continue
