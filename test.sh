@@ -19,9 +19,9 @@ if [ $# -gt 0 ]; then
 else
     # Two halves side by side: the one computes, the other mostly waits for processes it started.
     failed=
-    coverage run -m pytest -m "$long" -p no:cacheprovider tests/unit tests/contract >.units.log 2>&1 &
+    coverage run -m pytest -m "$long" -p no:cacheprovider tests/unit tests/contract tests/browser >.units.log 2>&1 &
     units=$!
-    coverage run -m pytest -m "$long" -p no:cacheprovider tests/browser tests/crash tests/integration || failed=1
+    coverage run -m pytest -m "$long" -p no:cacheprovider tests/crash tests/integration || failed=1
     wait $units || failed=1
     cat .units.log
     [ ! "$failed" ] || exit 1
