@@ -8,17 +8,14 @@ then flag every acknowledgement.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.harness.crash_stage import UNTRACKED, CrashStage
 from tests.harness.fsync_order import TRACE, Verdict, judge
+from tests.harness.injected import traced
 from tests.harness.mails import Mix, mails
-from tests.harness.programs import need_program
 
 pytestmark = pytest.mark.timeout(120)
 NEEDS = ("spool.sqlite-wal", ".seg")
@@ -26,29 +23,10 @@ MESSAGES = 20
 MIX = Mix(sending_domain=UNTRACKED, domains=("451-rcpt.test",))  # stays in the spool: one direction
 
 
-@contextlib.asynccontextmanager
-async def traced(pid: int, output: Path, *options: str) -> AsyncIterator[None]:
-    """Trace a process and all its threads for the length of a block."""
-    strace = need_program("strace")
-    tracer = await asyncio.create_subprocess_exec(
-        *(strace, "-f", "-y", "-s", "300000", "-o", str(output), "-e", TRACE, *options),
-        *("-p", str(pid)),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert tracer.stderr is not None
-    async with asyncio.timeout(20):
-        assert b"attached" in await tracer.stderr.readline()
-    try:
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
-            await tracer.communicate()
-
-
 async def acknowledge(stage: CrashStage, trace: Path, *options: str) -> Verdict:
     """Submit under trace and judge it."""
-    async with traced(stage.relay.pids()["worker-0"], trace, *options):
+    record = ("-y", "-s", "300000", "-o", str(trace), "-e", TRACE)
+    async with traced(stage.relay.pids()["worker-0"], *record, *options):
         course = await stage.drive(mails("m", MESSAGES, seed=1, mix=MIX), kind="plain")
     assert course.acknowledged == MESSAGES
     text = await asyncio.to_thread(trace.read_text, errors="replace")

@@ -19,10 +19,20 @@ async def injected(pid: int, call: str, fault: str) -> AsyncIterator[None]:
     `fault` is what strace takes behind the name of the call: `error=EIO:when=3`, for instance,
     counted for each thread from now on. The process may end meanwhile.
     """
+    options = ("-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}")
+    async with traced(pid, *options):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def traced(pid: int, *options: str) -> AsyncIterator[None]:
+    """Run strace with these options on a process and all its threads for the length of a block.
+
+    The process may end meanwhile.
+    """
     strace = need_program("strace")
     tracer = await asyncio.create_subprocess_exec(
-        *(strace, "-f", "-o", "/dev/null", "-e", f"trace={call}"),
-        *("-e", f"inject={call}:{fault}", "-p", str(pid)),
+        *(strace, "-f", *options, "-p", str(pid)),
         stderr=asyncio.subprocess.PIPE,
     )
     assert tracer.stderr is not None

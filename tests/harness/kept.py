@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Kept:
 
 def read_kept(data_dir: Path) -> Kept:
     """Read everything under the data directory of a stopped relay."""
-    waiting, unsent = read_spools(data_dir)
+    spools = read_spools(data_dir)
     with _open(data_dir / "ledger.sqlite") as ledger:
         final = dict(
             ledger.execute(
@@ -52,6 +52,16 @@ def read_kept(data_dir: Path) -> Kept:
         )
         anomalies = _one(ledger, "SELECT count(*) FROM deliveries WHERE finals > 1")
         repeated = _one(ledger, REPEATED)
+    return kept_of(spools, final, anomalies, repeated)
+
+
+def kept_of(
+    spools: tuple[int, int], final: Mapping[int, int], anomalies: int, repeated: int
+) -> Kept:
+    """Put together what `read_spools` gave and what a ledger says; `final` counts deliveries by
+    the number of their last fact, 0 for none.
+    """
+    waiting, unsent = spools
     return Kept(
         waiting=waiting,
         unsent=unsent,

@@ -8,14 +8,12 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from metrics.events import Kind
-from metrics.fate import NUMBER
-from tests.harness.kept import REPEATED, Kept, read_spools
+from tests.harness.kept import REPEATED, Kept, kept_of, read_spools
 
 
 def read_kept_postgres(data_dir: Path, url: str) -> Kept:
     """Read everything of a stopped relay."""
-    waiting, unsent = read_spools(data_dir)
+    spools = read_spools(data_dir)
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
     try:
         with engine.begin() as connection:
@@ -28,14 +26,4 @@ def read_kept_postgres(data_dir: Path, url: str) -> Kept:
             repeated = int(connection.execute(text(REPEATED)).scalar_one())
     finally:
         engine.dispose()
-    return Kept(
-        waiting=waiting,
-        unsent=unsent,
-        accepted=sum(final.values()),
-        delivered=final.get(NUMBER[Kind.DELIVERED], 0),
-        bounced=final.get(NUMBER[Kind.BOUNCED], 0),
-        failed=final.get(NUMBER[Kind.FAILED], 0),
-        open=final.get(0, 0),
-        anomalies=anomalies,
-        repeated=repeated,
-    )
+    return kept_of(spools, final, anomalies, repeated)
