@@ -127,7 +127,7 @@ async def test_a_commit_whose_answer_is_lost(
         async with stage_at(tmp_path, through, url, broken) as stage:
             proxy.chosen = cut
             proxy.drop()
-            await drive(stage, "m", 200)
+            await drive(stage, "m", 600)
             await stage.arrived()
             proxy.chosen = None
             verdict = await stage.verdict(duplicates=0, seconds=30 if miscounts else 90)
