@@ -17,11 +17,16 @@ rm -f .coverage .coverage.*
 if [ $# -gt 0 ]; then
     coverage run -m pytest -m "$long" "$@"
 else
-    # Two halves side by side: the one computes, the other mostly waits for processes it started.
+    # Three parts side by side: one computes, two mostly wait for the processes they started.
+    part() { coverage run -m pytest -m "$long" -p no:cacheprovider "$@"; }
     failed=
-    coverage run -m pytest -m "$long" -p no:cacheprovider tests/unit tests/contract tests/browser >.units.log 2>&1 &
+    part tests/unit tests/contract >.units.log 2>&1 &
     units=$!
-    coverage run -m pytest -m "$long" -p no:cacheprovider tests/crash tests/integration || failed=1
+    part tests/crash tests/browser >.crash.log 2>&1 &
+    crash=$!
+    part tests/integration || failed=1
+    wait $crash || failed=1
+    cat .crash.log
     wait $units || failed=1
     cat .units.log
     [ ! "$failed" ] || exit 1
