@@ -87,6 +87,7 @@ class Tracking(Section, frozen=True):
     private_key: str = ""
     certificates: str = ""
     check_seconds: Count = 300
+    allow_private_hosts: bool = False
     trusted_proxies: tuple[str, ...] = ()
 
 

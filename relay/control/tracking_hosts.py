@@ -5,17 +5,15 @@ Guarantees: every host is asked again within `every` seconds, a host that was ju
 failure is asked a second time before it counts; the verdict is a setting (`tracking_ok` of a
 domain, `hosts.failing` for the default) that all workers follow within a second, with an audit
 entry that names the reason. What is checked: the
-name resolves, a connection can be made, and for https the certificate is valid for the name. An
-answer is not read: nothing is learned of hosts that are not ours but that they take connections.
+name resolves, a connection can be made, and for https the certificate is valid for the name; where
+a connection may go is a matter of `reach.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -27,7 +25,6 @@ from relay.ledger.settings_tables import domains
 
 _log = logging.getLogger(__name__)
 
-_ANSWER_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
 _AT_ONCE = 20
 _CALLER = Caller(name="tracking-host check", scopes=frozenset({Scope.ADMIN}))
@@ -38,35 +35,10 @@ Probe = Callable[[str], Awaitable[str]]
 """Tries a host by its URL; gives why it cannot be used, "" when it can."""
 
 
-async def probe(url: str) -> str:
-    """Resolve, connect, and for https verify the certificate; gives what failed, or ""."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            _, writer = await asyncio.open_connection(
-                parts.hostname,
-                parts.port or (443 if secure else 80),
-                ssl=ssl.create_default_context() if secure else None,
-            )
-    except ssl.SSLCertVerificationError as problem:
-        return f"certificate: {problem.verify_message}"
-    except ssl.SSLError as problem:
-        return f"TLS: {problem.reason or problem}"
-    except TimeoutError:
-        return f"no answer within {_ANSWER_SECONDS:.0f} s"
-    except (OSError, ValueError) as problem:  # ValueError: a port beyond 65,535, a name too long
-        return str(problem)
-    writer.close()
-    return ""
-
-
 class TrackingHosts:
     """Checks the hosts; control has one."""
 
-    def __init__(
-        self, changes: Changes, every: float, probe: Probe = probe, *, default: str = ""
-    ) -> None:
+    def __init__(self, changes: Changes, every: float, probe: Probe, *, default: str = "") -> None:
         """Take the door to the settings, how often to look, in seconds (0: never), and the URL of
         the default host ("" for none).
         """

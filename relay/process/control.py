@@ -24,6 +24,7 @@ from relay.control.brakes import Brakes
 from relay.control.maildir import Maildir
 from relay.control.own_facts import OwnFacts
 from relay.control.publish import Publisher
+from relay.control.reach import Reach
 from relay.control.reports import ReportDesk, tracking_hosts
 from relay.control.services import Services, start_services
 from relay.control.tracking_hosts import TrackingHosts
@@ -89,11 +90,14 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
         services.reports.desk = desk
         brakes = Brakes(services.changes, config.brakes)
         services.brakes.standings = lambda: brakes.standings
+        tracking = config.tracking
+        reach = Reach(tracking.base_url, anywhere=tracking.allow_private_hosts)
         hosts = TrackingHosts(
-            services.changes, config.tracking.check_seconds, default=config.tracking.base_url
+            services.changes, tracking.check_seconds, reach.why_not, default=tracking.base_url
         )
         if hosts.checks:
             services.domains.host_set = hosts.look_now
+            services.domains.objection = reach.objection
         services.metrics = Measuring(
             ledger,
             hub,

@@ -243,7 +243,11 @@ class RelayUnderTest:
                 "max_messages_per_connection": 1_000_000,
             },
             "inbound": {"listen": at["inbound"]},
-            "tracking": {"listen": at["tracking"], "base_url": f"http://{at['tracking']}"},
+            "tracking": {
+                "listen": at["tracking"],
+                "base_url": f"http://{at['tracking']}",
+                "allow_private_hosts": True,
+            },
             "admin": {"listen": at["admin"]},
             "sandbox": {"listen": at["sandbox"], "delay_seconds": 0.0},
             "delivery": {"retry_first_seconds": 0.2, "retry_max_seconds": 1.0},

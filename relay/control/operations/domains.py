@@ -109,6 +109,7 @@ class Domains:
         self._keys = keys
         self._node = node
         self.host_set: Callable[[], None] | None = None  # told when a tracking host must be checked
+        self.objection: Callable[[str], str] = _no_objection  # to a tracking host
 
     @route("GET", "/domains", scope=Scope.READ)
     async def list_(self, caller: Caller, query: DomainQuery) -> Page[DomainEntry]:
@@ -161,6 +162,9 @@ class Domains:
             raise InvalidError(
                 f"there is no pool {body.pool!r} here (there is {known})", field="pool"
             )
+
+        if body.tracking_url and (objection := self.objection(body.tracking_url)):
+            raise InvalidError(objection, field="tracking_url")
 
         def work(change: Change) -> DomainEntry:
             before = domain_entry(change.connection, caller, domain)
@@ -217,6 +221,10 @@ class Domains:
             node=self._node,
         )
         return DnsRecords(domain=entry.name, records=found)
+
+
+def _no_objection(_url: str) -> str:
+    return ""
 
 
 def domain_entry(connection: Connection, caller: Caller, domain: str) -> DomainEntry:

@@ -1,54 +1,16 @@
-"""The check of tracking hosts: what counts as reached, and that verdicts become settings."""
+"""The check of tracking hosts: verdicts become settings."""
 
 from __future__ import annotations
 
-import asyncio
-import datetime
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from relay.control import tracking_hosts
 from relay.control.publish import read_snapshot
-from relay.control.tracking_hosts import DEFAULT, TrackingHosts, probe
+from relay.control.tracking_hosts import DEFAULT, TrackingHosts
 from relay.settings import SendingDomain, tracking_host
-from relay.submission.tls import self_signed, server_context
 from tests.harness.admin import admin_under_test
-
-
-@asynccontextmanager
-async def _listening(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-async def test_a_name_that_does_not_exist_and_a_closed_port_are_said() -> None:
-    assert await probe("http://nowhere.invalid")
-    async with _listening() as port:
-        assert await probe(f"http://localhost:{port}") == ""
-    assert await probe(f"http://localhost:{port}")
-    assert await probe("http://localhost:99999")
-
-
-async def test_a_certificate_nobody_trusts_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key, chain = self_signed("localhost", now=datetime.datetime.now(datetime.UTC))
-    pem = tmp_path / "host.pem"
-    pem.write_bytes(chain + key)
-    context = server_context()
-    context.load_cert_chain(pem)
-    async with _listening(context) as port:
-        assert "certificate" in await probe(f"https://localhost:{port}")
-        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        assert await probe(f"https://localhost:{port}") == ""
 
 
 async def test_verdicts_become_settings_and_audit(
