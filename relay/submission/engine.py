@@ -141,6 +141,7 @@ class Engine:
         self._asked = None
         self.state = _COMMAND
         self.tls = True
+        self.junk = 0  # the greeting has to be said again
         self._forget_greeting()
 
     def resume(self) -> None:

@@ -23,6 +23,10 @@ class Patience:
         """When the connection began."""
         return self._began
 
+    def relax(self, limits: SessionLimits) -> None:
+        """Somebody logged in; `limits` are for such."""
+        self._limits = limits
+
     def note_command(self, now: float) -> None:
         """A complete line was answered. Octets of an incomplete one buy no time."""
         self._active = now

@@ -196,7 +196,7 @@ async def _check_login(session: "SubmissionSession", event: events.LoginTried) -
             about.login = login
             about.authenticated = True
             session.engine.recognised = False
-            door.know(session)
+            session.know()
             reply = replies.AUTH_OK
     session.answer(reply)
 

@@ -292,7 +292,14 @@ class SubmissionSession(SMTP):
             self.session.login = login
             self.session.authenticated = True
             self.engine.authenticated = self.engine.recognised = True
-            self.door.know(self)
+            self.know()
+
+    def know(self) -> None:
+        """Somebody logged in: stress is for strangers."""
+        self.door.know(self)
+        if self.limits is not self.door.limits:
+            self.limits = self.engine.limits = self.door.limits
+            self.patience.relax(self.limits)
 
     def _create_session(self) -> MailSession:
         return MailSession(self.loop)

@@ -13,7 +13,7 @@ from relay.submission import replies
 from relay.submission.limits import Gate, GateLimits, LocalTally, address_key
 from relay.submission.session import SubmissionSession
 from relay.submission.tls import ServerTls
-from tests.harness.smtp_talk import Talk, open_door
+from tests.harness.smtp_talk import PLAIN, Talk, open_door
 
 HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00"
 WRONG = b"AUTH PLAIN AGJvYgB3cm9uZw==\r\n"
@@ -173,6 +173,33 @@ async def test_under_stress_a_stranger_gets_no_patience(server_tls: ServerTls) -
         assert (await calm[0].say(b"NOOP\r\n")).startswith("250")
         for talk in (*calm, late):
             await talk.close()
+
+
+@pytest.mark.parametrize("way", ["starttls", "implicit"])
+async def test_under_stress_a_customer_gets_in_and_is_treated_as_ever(
+    way: str, server_tls: ServerTls
+) -> None:
+    """Saying EHLO again after STARTTLS is no junk, and stress ends with the login."""
+    crowd = GateLimits(connections=4, reserved=1.0)
+    async with open_door(server_tls, gate=crowd) as opened:
+        talk = await opened.connect(tls=way == "implicit")
+        if way == "starttls":
+            for line in (b"EHLO c.test\r\n", b"STARTTLS\r\n"):
+                assert (await talk.say(line))[:1] == "2"
+            await talk.start_tls(opened.trust)
+        for line in (b"EHLO c.test\r\n", PLAIN):
+            assert (await talk.say(line))[:1] == "2"
+        for _ in range(50):
+            assert (await talk.say(b"NOOP\r\n"))[:3] == "250"
+        for _ in range(5):
+            assert (await talk.say(b"XYZZY\r\n"))[:3] == "500"
+        (session,) = opened.door.sessions
+        assert session.patience.idle(opened.door.loop.time() + 299) is None
+        # The control: who does not log in gets what a stranger gets.
+        late = await opened.at("greeted")
+        assert (await late.say(b"NOOP\r\n")) == replies.TOO_MUCH_JUNK.decode()
+        for each in (talk, late):
+            await each.close()
 
 
 async def test_a_crowd_that_never_logs_in_keeps_nobody_out(server_tls: ServerTls) -> None:
