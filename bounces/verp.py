@@ -16,10 +16,11 @@ import base64
 import enum
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.mail import base32
 from relay.mail.keyring import KeyRing
-from relay.mail.mac import mac, verify
+from relay.mail.mac import Signer, verify
 
 LABEL = "waypost return path 1"  # derives the signing key; another label, another purpose
 
@@ -49,6 +50,9 @@ class ReturnAddress:
     account: int
 
 
+_signer = lru_cache(maxsize=64)(Signer)
+
+
 def _signed(kind: ReturnKind, ids: bytes, domain: bytes) -> bytes:
     return b"%s\0%s\0%s" % (kind.encode(), ids, domain)
 
@@ -72,7 +76,7 @@ def mint(
         raise KeyError(key_id)  # a ring always holds its current key
     at = domain.lower().encode("ascii")
     ids = _IDS.pack(key_id, delivery, account)
-    token = base32.encode(ids + mac(key, _signed(kind, ids, at), _MAC_SIZE))
+    token = base32.encode(ids + _signer(key)(_signed(kind, ids, at), _MAC_SIZE))
     return b"%s+%s@%s" % (kind.encode(), token, at)
 
 

@@ -118,8 +118,10 @@ class Mint:
         self, kind: Kind, identity: Identity, links: Sequence[tuple[int, bytes]]
     ) -> list[bytes]:
         """Make the first 60 characters of the tokens of these (link index, destination) pairs."""
-        if not links:
-            return []
+        return self.heads_of(kind, identity, link_fields(links)) if links else []
+
+    def heads_of(self, kind: Kind, identity: Identity, fields: Sequence[bytes]) -> list[bytes]:
+        """Do the same from `link_fields`, which are the same for every recipient."""
         try:
             fixed = _FIXED.pack(
                 self._version,
@@ -130,16 +132,23 @@ class Mint:
                 identity.campaign,
                 0,
             )[:-2]
-            numbers = [link.to_bytes(2, "big") for link, _ in links]
-        except (struct.error, OverflowError) as error:
+        except struct.error as error:
             raise ValueError(f"{identity} does not fit a token: {error}") from None
-        signer = self._signer
+        sign = self._signer
         bound = self._bound + fixed
         parts: list[bytes] = []
-        for number, (_, destination) in zip(numbers, links, strict=True):
-            parts += (fixed, number, signer(bound + number + destination))
+        for field in fields:
+            parts += (fixed, field[:2], sign(bound + field))
         text = binascii.b2a_base64(b"".join(parts), newline=False).translate(_TO_URL)
         return [text[at : at + HEAD_SIZE] for at in range(0, len(text), HEAD_SIZE)]
+
+
+def link_fields(links: Sequence[tuple[int, bytes]]) -> list[bytes]:
+    """Give what tokens of these (link index, destination) pairs have behind their fixed fields."""
+    try:
+        return [link.to_bytes(2, "big") + destination for link, destination in links]
+    except OverflowError as error:
+        raise ValueError(f"a link index does not fit a token: {error}") from None
 
 
 def read(token: str, host: str, keyring: KeyRing) -> Token:
