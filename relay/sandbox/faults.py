@@ -13,6 +13,7 @@ or dot; `<n>` a number):
 `drop-after-dot`     take everything, record it, close without an answer: nobody can know whether
                      it arrived
 `rst-<stage>`        the same as drop, with a reset
+`drop<n>-...`, `rst<n>-...`  the same on the first n tries for this recipient only
 `slow-<stage><n>`    answer n milliseconds late (1000 without a number; without a stage: dot)
 
 A recipient sees no MAIL stage of its own: `mail` faults are for the table that a test gives to the
@@ -71,9 +72,9 @@ _STAGE = r"(?P<stage>mail|rcpt|data|dot)"
 _NAMES = re.compile(
     rf"(?:(?P<code>[45]\d\d)-{_STAGE}"
     rf"|defer(?P<tries>\d{{0,3}})(?:-{_STAGE.replace('stage', 'later')}(?![a-z]))?"
-    rf"|drop-at-{_STAGE.replace('stage', 'drop')}"
-    r"|(?P<cut>drop-before-dot)|(?P<after>drop-after-dot)"
-    rf"|rst-{_STAGE.replace('stage', 'rst')}"
+    rf"|drop(?P<drops>\d{{0,3}})-(?:at-{_STAGE.replace('stage', 'drop')}"
+    r"|(?P<cut>before-dot)|after-dot)"
+    rf"|rst(?P<resets>\d{{0,3}})-{_STAGE.replace('stage', 'rst')}"
     rf"|slow(?:-{_STAGE.replace('stage', 'slow')})?(?P<ms>\d{{0,6}}))(?![a-z])"
 )
 
@@ -102,11 +103,12 @@ def named(name: str) -> Fault | None:
     if part["tries"] is not None:
         stage = Stage(part["later"] or "rcpt")
         return Fault(how=How.REPLY, stage=stage, reply=text_for(451), tries=int(part["tries"] or 1))
-    if part["cut"]:
-        return Fault(how=How.CUT, stage=Stage.DATA)
     if part["ms"] is not None:
         stage = Stage(part["slow"] or "dot")
         return Fault(how=How.SLOW, stage=stage, seconds=int(part["ms"] or 1000) / 1000)
     if part["rst"]:
-        return Fault(how=How.RESET, stage=Stage(part["rst"]))
-    return Fault(how=How.DROP, stage=Stage(part["drop"] or "dot"))
+        return Fault(how=How.RESET, stage=Stage(part["rst"]), tries=int(part["resets"] or 0))
+    tries = int(part["drops"] or 0)
+    if part["cut"]:
+        return Fault(how=How.CUT, stage=Stage.DATA, tries=tries)
+    return Fault(how=How.DROP, stage=Stage(part["drop"] or "dot"), tries=tries)

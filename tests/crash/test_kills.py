@@ -1,8 +1,8 @@
 """kill -9 of each kind of process under load: nothing acknowledged is lost, counts are exact
 (I1-I6).
 
-The short form kills one of each kind in one run; `long` takes fifty plans by seed. The controls
-break a promise on purpose and must be noticed.
+The short form kills one of each kind in one run; `long` takes fifty seeds, each with its own kind
+of load (loads.py). The controls break a promise on purpose and must be noticed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness.crash_run import Scene, crash_run
 from tests.harness.gremlin import Strike, plan
+from tests.harness.loads import scene_of
 
 pytestmark = pytest.mark.timeout(240)
 VICTIMS = {
@@ -53,10 +54,7 @@ async def test_without_kills_nothing_is_duplicated(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(50))
 async def test_fifty_seeds(tmp_path: Path, seed: int) -> None:
-    names = list(VICTIMS.values())[seed % len(VICTIMS)]
-    strikes = plan(seed, names, messages=400, strikes=4)
-    scene = Scene(messages=400, strikes=strikes, seed=seed, seconds=120)
-    outcome = await crash_run(tmp_path / "run", scene)
+    outcome = await crash_run(tmp_path / "run", scene_of(seed, kills=4))
     assert outcome.broken == [], outcome.summary
 
 

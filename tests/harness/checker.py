@@ -29,7 +29,7 @@ OWN_FIELDS = frozenset(
      "return-path", "cfbl-address", "x-waypost-message", "x-waypost-delivery"}
 )  # fmt: skip
 _FIELD = re.compile(rb"([!-9;-~]+):")
-_TOKEN = re.compile(rb"/[cou]/([A-Za-z0-9_-]{60,})")
+_TOKEN = re.compile(rb"https?://[^/\s]+/[cou]/([A-Za-z0-9_-]{60,})")  # not within a signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,7 @@ class Findings:
             "lost": len(self.lost),
             "unexpected": len(self.unexpected),
             "duplicated": len(self.duplicated),
+            "uncertain": self.uncertain,
             "damaged": len(self.damaged),
         }
 
@@ -172,25 +173,28 @@ def _strange_tokens(body: bytes, recipient: str, owners: dict[int, str]) -> str:
 
 
 def check_counts(
-    tried: Tried, findings: Findings, counts: Mapping[str, int], returned: int = 0
+    tried: Tried,
+    findings: Findings,
+    counts: Mapping[str, int],
+    returned: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Check I6: `counts` has accepted and delivered (recipients) and bounced, as the relay's
-    statistics give them.
+    """Check I6: `counts` has accepted, delivered (recipients) and bounced, as the relay's
+    statistics give them; `returned` are the recipients that the next hop refuses for good.
 
     Recipients whose submission broke off may or may not have been accepted; whatever was accepted
     must have ended.
     """
     wrong = []
-    least, most = (
-        findings.acknowledged,
-        findings.acknowledged + len(tried.addresses(tried.indeterminate)),
-    )
+    sure = tried.addresses(tried.acknowledged)
+    unsure = tried.addresses(tried.indeterminate)
+    least, most = len(sure), len(sure) + len(unsure)
     if not least <= counts["accepted"] <= most:
         wrong.append(f"accepted is {counts['accepted']}; the ledger says {least} to {most}")
     if counts["delivered"] != findings.arrived:
         wrong.append(f"delivered is {counts['delivered']}; the sink has {findings.arrived}")
-    if counts["bounced"] != returned:
-        wrong.append(f"bounced is {counts['bounced']}; the sink refused {returned} for good")
+    least, most = len(returned & sure), len(returned & (sure | unsure))
+    if not least <= counts["bounced"] <= most:
+        wrong.append(f"bounced is {counts['bounced']}; {least} to {most} were refused for good")
     if counts["accepted"] != counts["delivered"] + counts["bounced"]:
         wrong.append(f"accepted is not delivered and bounced together: {dict(counts)}")
     return wrong

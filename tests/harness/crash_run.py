@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.harness.crash_stage import UNTRACKED, CrashStage, Verdict
+from tests.harness.crash_stage import TRACKED, UNTRACKED, CrashStage, Verdict
 from tests.harness.driver import Course
 from tests.harness.gremlin import Gremlin, Strike, Struck
-from tests.harness.mails import Mix, mails
+from tests.harness.mails import Mail, Mix, mails
 
 IN_FLIGHT = 64
 """Deliveries that one worker may have on the wire, or settled and not yet committed, at a kill: its
 connections to one destination, each with one more pipelined, and a group commit on its way."""
+
+WAVE = 10
+"""What follows a load to strike the rest is this part of it, each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +29,8 @@ class Scene:
     seed: int = 1
     workers: int = 2
     connections: int = 8
-    mix: Mix = field(default_factory=lambda: Mix(sending_domain=UNTRACKED, recipients=2))
-    kind: str = "submission"
+    mixes: Sequence[Mix] = (Mix(sending_domain=UNTRACKED, recipients=2),)  # taking turns
+    door: str = "submission"
     broken: str = ""
     seconds: float = 60.0  # for the end of the route
 
@@ -56,17 +60,48 @@ class Outcome:
         }
 
 
+def mails_of(scene: Scene, wave: int = 0) -> Iterator[Mail]:
+    """Give the mails of a scene, its mixes taking turns; those of a later wave are fewer."""
+    count = -(-scene.messages // len(scene.mixes) // (WAVE if wave else 1))
+    each = (
+        mails(f"m{number}x{wave}x", count, scene.seed + number + 1000 * wave, mix)
+        for number, mix in enumerate(scene.mixes)
+    )
+    for together in zip(*each, strict=True):
+        yield from together
+
+
 async def crash_run(directory: Path, scene: Scene) -> Outcome:
-    """Run a scene in an empty directory."""
-    async with CrashStage(directory, workers=scene.workers, broken=scene.broken) as stage:
+    """Run a scene in an empty directory.
+
+    When the load is over before all strikes fell, because who was to be struck was not alive, more
+    of the same load follows once that process is there again.
+    """
+    async with CrashStage(
+        directory,
+        workers=scene.workers,
+        broken=scene.broken,
+        passwordless=scene.door == "plain",
+        tracked=any(mix.sending_domain == TRACKED for mix in scene.mixes),
+    ) as stage:
         gremlin = Gremlin(scene.strikes, stage.relay.pids)
-        course = await stage.drive(
-            mails("m", scene.messages, scene.seed, scene.mix),
-            scene.connections,
-            progress=lambda course: gremlin.progress(course.acknowledged),
-            kind=scene.kind,
-        )
+        course = Course()
+        for wave in range(1 + 2 * len(scene.strikes)):
+            before = scene.messages if wave else 0
+            course = await stage.drive(
+                mails_of(scene, wave),
+                scene.connections,
+                progress=partial(_progress, gremlin, before),
+                kind=scene.door,
+            )
+            if gremlin.finished:
+                break
+            await stage.relay.until(gremlin.can_strike, "somebody to strike", 60)
         verdict = await stage.verdict(
             duplicates=IN_FLIGHT * len(gremlin.done), seconds=scene.seconds
         )
     return Outcome(verdict=verdict, course=course, struck=tuple(gremlin.done))
+
+
+def _progress(gremlin: Gremlin, before: int, course: Course) -> None:
+    gremlin.progress(before + course.acknowledged)

@@ -37,10 +37,13 @@ from tests.harness.ledger_file import LedgerFile, Tried, read_ledger
 from tests.harness.mails import Mail
 from tests.harness.provision import Tenant, provision, submission_door
 from tests.harness.relay_under_test import ROOT, RelayEndedError, RelayUnderTest
+from tests.harness.untracking import Untracking
 
 BREAKS = Path(__file__).parent / "breaks"
 UNTRACKED = "plain.test"
 """A sending domain whose mail goes out as it came in."""
+TRACKED = "tracked.test"
+"""A sending domain whose opens and clicks are tracked, on a stage with `tracked`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ class CrashStage:
         settings: Mapping[str, Mapping[str, object]] | None = None,
         broken: str = "",
         passwordless: bool = False,
+        tracked: bool = False,
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         take: Take = no_take,
@@ -93,6 +97,7 @@ class CrashStage:
         self._broken = broken
         self._read_kept = kept
         self._passwordless = passwordless
+        self._tracked = tracked
         self._prefix = tuple(prefix)
         self._environment = dict(environment or {})
         self._submitted: dict[str, bytes] = {}
@@ -108,6 +113,8 @@ class CrashStage:
                 "smarthost_tls": "none",
                 "retry_first_seconds": 0.2,
                 "retry_max_seconds": 1.0,
+                "pause_first_seconds": 0.1,  # of the one destination, when a fault has hit it
+                "pause_max_seconds": 0.4,
                 **self._settings.pop("delivery", {}),
             },
             **self._settings,
@@ -123,7 +130,10 @@ class CrashStage:
         try:
             await self.relay.start()
             self.tenant = await provision(
-                self.relay, untracked=(UNTRACKED,), passwordless=self._passwordless
+                self.relay,
+                tracked=(TRACKED,) if self._tracked else (),
+                untracked=(UNTRACKED,),
+                passwordless=self._passwordless,
             )
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -258,12 +268,16 @@ class CrashStage:
         tried, got = self.tried, self.sink.got
         returned = refused_for_good(tried.addresses(tried.recipients))
         findings = check(tried, got, Allowance(duplicates=duplicates, returned=returned))
-        bounced = len(returned & tried.addresses(tried.acknowledged))
-        findings.miscounted += check_counts(tried, findings, kept.counts, bounced)
+        findings.miscounted += check_counts(tried, findings, kept.counts, returned)
         findings.miscounted += (f"{count} {what}" for what, count in _odds(kept).items() if count)
-        findings.damaged += check_contents(got, self.sink.bodies, self._submitted)
+        findings.damaged += check_contents(
+            got, self.sink.bodies, self._submitted, restore=self._untracking()
+        )
         findings.damaged += integrity(self.relay.data_dir)
         return findings
+
+    def _untracking(self) -> Callable[[bytes], bytes]:
+        return Untracking(self.relay.data_dir, *self.relay.address("tracking"))
 
     async def _counted(self, seconds: float) -> None:
         """Wait until the statistics know an end of everything that was requested."""

@@ -56,6 +56,11 @@ class Gremlin:
         """Tell whether the whole plan is carried out."""
         return not self._waiting
 
+    async def can_strike(self) -> bool:
+        """Tell whether anybody who is still to be struck is alive."""
+        alive = self._pids()
+        return any(strike.name in alive for strike in self._waiting)
+
     def progress(self, acknowledged: int) -> None:
         """Strike if the moment has come; who is not alive just then is struck at a later moment."""
         due = [strike for strike in self._waiting if strike.after <= acknowledged]

@@ -140,7 +140,7 @@ def test_tokens_of_others_are_found() -> None:
     assert tokens_of(bodies[0]) == {1}
     assert damage(*bodies) == []
     assert "carries the tokens of" in damage(bodies[0], bodies[0])[0]
-    assert "2 deliveries" in damage(bodies[0] + bodies[1], b"")[0]
+    assert "2 deliveries" in damage(bodies[0] + b" " + bodies[1], b"")[0]
 
 
 def test_counts() -> None:
@@ -150,6 +150,25 @@ def test_counts() -> None:
     assert check_counts(ledger, found, right) == []
     for name in right:
         assert check_counts(ledger, found, {**right, name: right[name] + 10})
+
+
+def test_recipients_refused_for_good_are_counted_as_bounced() -> None:
+    ledger = tried()
+    sure = MAILS[0].recipients[0].decode()
+    broken_off = MAILS[3].recipients[0].decode()
+    rest = [one for one in everything() if one.recipients != (sure,)]
+    returned = frozenset({sure, broken_off})
+    found = check(ledger, rest, Allowance(returned=returned))
+    right = {"accepted": found.arrived + 1, "delivered": found.arrived, "bounced": 1}
+    assert check_counts(ledger, found, right, returned) == []
+    unsure = {**right, "accepted": right["accepted"] + 1, "bounced": 2}
+    assert check_counts(ledger, found, unsure, returned) == []
+    assert check_counts(ledger, found, {**unsure, "bounced": 0}, returned)
+
+
+def test_a_signature_is_no_token() -> None:
+    line = b"DKIM-Signature: v=1; b=A+/c/" + b"k" * 66 + b"==\r\n"
+    assert tokens_of(line) == set()
 
 
 def test_the_ledger_file_comes_back(tmp_path: Path) -> None:

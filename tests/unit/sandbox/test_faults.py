@@ -21,6 +21,10 @@ from relay.sandbox.part import Part, part_of, refusal_of
         ("drop-at-mail", Fault(how=How.DROP, stage=Stage.MAIL)),
         ("drop-before-dot", Fault(how=How.CUT, stage=Stage.DATA)),
         ("drop-after-dot", Fault(how=How.DROP, stage=Stage.DOT)),
+        ("drop1-after-dot", Fault(how=How.DROP, stage=Stage.DOT, tries=1)),
+        ("drop2-before-dot", Fault(how=How.CUT, stage=Stage.DATA, tries=2)),
+        ("drop3-at-rcpt", Fault(how=How.DROP, stage=Stage.RCPT, tries=3)),
+        ("rst1-dot", Fault(how=How.RESET, stage=Stage.DOT, tries=1)),
         ("rst-rcpt", Fault(how=How.RESET, stage=Stage.RCPT)),
         ("slow", Fault(how=How.SLOW, stage=Stage.DOT, seconds=1.0)),
         ("slow-data250", Fault(how=How.SLOW, stage=Stage.DATA, seconds=0.25)),
@@ -33,7 +37,19 @@ def test_names(name: str, expected: Fault) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ann", "451", "451-dots", "dropped", "slowly", "deferred", "250-rcpt", ""]
+    "name",
+    [
+        "ann",
+        "451",
+        "451-dots",
+        "dropped",
+        "drop-dot",
+        "rst-before-dot",
+        "slowly",
+        "deferred",
+        "250-rcpt",
+        "",
+    ],
 )
 def test_other_names_are_no_faults(name: str) -> None:
     assert named(name) is None
