@@ -10,9 +10,10 @@ and the suppression itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
-from bounces.judgement import Judgement, answer
+from bounces.judgement import NOTHING_TOLD, Judgement, answer
 from bounces.rules import fold, load_rules
 
 MAX_TEXT: Final = 1500
@@ -100,6 +101,17 @@ _OTHER: Final = ("other", "undefined")
 # to a policy, a blocklist that has nothing to do with it. The words of RFC 5321 for a mailbox that
 # is unavailable are no such saying: they stand in front of every kind of refusal.
 _OUTRIGHT: Final = frozenset({"no-such-user-here", "address-and-its-absence"})
+# Before RCPT nobody knows whom the mail is for: who connects or who sends is refused.
+_BEFORE_RCPT: Final[dict[str, tuple[str, str]]] = {
+    "banner": ("blocked", "blocked"),
+    "connect": ("blocked", "blocked"),
+    "ehlo": ("blocked", "blocked"),
+    "mail": ("sender-rejected", "rejected"),
+}
+_ABOUT_RECIPIENT: Final = frozenset({"user-unknown", "mailbox-disabled"})
+_BY_CODES_ALONE = re.compile(r"(?:enhanced|code|nothing|weak)-")
+_SAYS_NOTHING: Final = frozenset({"policy", "system", "other", "blocked"})
+_HOST_CODES: Final = frozenset({521, 556})  # RFC 7504: takes no mail at all
 _ASIDES: Final = frozenset(
     {"spam", "virus", "blocked", "policy", "content", "mailbox-full", "system"}
 )
@@ -122,12 +134,24 @@ def classify(
         plain = load_rules().first(clause, digits, enhanced, stage, provider) if clause else None
         if plain is not None and plain.id in _OUTRIGHT and "unavailable" not in clause:
             rule = plain
+    told: Mapping[str, str] = NOTHING_TOLD
     if rule is not None:
-        return answer(
-            rule.klass, rule.reason, code, enhanced, stage=stage, rule=rule.id, told=rule.told
-        )
-    klass, reason, rule_id = _by_codes(code, enhanced)
-    return answer(klass, reason, code, enhanced, stage=stage, rule=rule_id)
+        klass, reason, rule_id, told = rule.klass, rule.reason, rule.id, rule.told
+    else:
+        klass, reason, rule_id = _by_codes(code, enhanced)
+    before = _BEFORE_RCPT.get(stage)
+    if before is not None and _is_vague(klass, rule_id, code):
+        klass, reason, rule_id = *before, f"stage-{stage}"
+    return answer(klass, reason, code, enhanced, stage=stage, rule=rule_id, told=told)
+
+
+def _is_vague(klass: str, rule_id: str, code: int) -> bool:
+    """Tell whether the stage knows better: words about a recipient, or codes that say nothing."""
+    if klass in _ABOUT_RECIPIENT:
+        return True
+    if 0 < code < 500 or code in _HOST_CODES:
+        return False
+    return klass in _SAYS_NOTHING and _BY_CODES_ALONE.match(rule_id) is not None
 
 
 def prepare(text: str) -> str:

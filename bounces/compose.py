@@ -17,7 +17,7 @@ from bounces.classify import classify, codes_in
 from bounces.judgement import Judgement
 from bounces.report import MAX_DIAGNOSTIC, Category, Record
 
-_UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-)")
+_UNSURE = re.compile(r"^(?:enhanced-|code-|nothing-|weak-|stage-)")
 _QUOTED = re.compile(
     r"(?:[:;'\"\u2018(]|<<<|>>>|\bOut:)\s{1,6}(?=[45]\d\d[ -])|[:;'\"(](?=[45]\d\d[ -])"
     r"|\b(?:said|replied|responded|answered):\s"
@@ -44,6 +44,7 @@ _PROVIDERS: Final = (
 )
 MAX_SPECIFIC: Final = 1600  # longer texts are whole notices
 _NOT_ADDRESS: Final = frozenset({"2.0", "2.1", "7.1"})
+_LATE: Final = frozenset({"mail.ru", "tencent", "yahoo"})  # say "no such user" after DATA
 _PRECISE: Final = frozenset(["1.1", "1.2", "1.3", "1.6", "1.10", "2.2", "2.3", "3.4", "4.7"])
 _NOT_FAILED: Final = frozenset({"delivered", "relayed", "expanded"})
 
@@ -64,6 +65,19 @@ def printable(text: str, limit: int = MAX_DIAGNOSTIC) -> str:
 
 def _is_precise(status: str) -> bool:
     return status[2:] in _PRECISE
+
+
+def _is_filter(enhanced: str, stage: str, provider: str) -> bool:
+    """Tell whether "unknown user" is what a recipient's filter says, and no directory.
+
+    Either a mailbox's or a policy's code, and nothing shows RCPT; or an answer to the data of a
+    host that had taken the address at RCPT, unless it is known to look addresses up only then.
+    """
+    if stage == "rcpt":
+        return False
+    if enhanced[2:] in _NOT_ADDRESS:
+        return True
+    return stage == "dot" and enhanced[2:] in ("", "0.0") and provider not in _LATE
 
 
 def _agreed(code: int, status: str) -> int:
@@ -87,7 +101,9 @@ def _replies(text: str) -> Sequence[str]:
     return out
 
 
-def weigh(texts: Iterable[str], status: str, provider: str) -> tuple[Judgement, int, str]:
+def weigh(
+    texts: Iterable[str], status: str, provider: str, stage: str = ""
+) -> tuple[Judgement, int, str]:
     """Judge texts from the most to the least specific; give judgement, code and enhanced code."""
     first: Judgement | None = None
     code, enhanced = 0, status
@@ -98,12 +114,16 @@ def weigh(texts: Iterable[str], status: str, provider: str) -> tuple[Judgement, 
         code = code or said
         if not enhanced or enhanced.endswith(".0.0"):
             enhanced = found or enhanced
-        judged = classify(_agreed(said or code, status), found or enhanced, text, provider=provider)
+        judged = classify(
+            _agreed(said or code, status), found or enhanced, text, stage=stage, provider=provider
+        )
         if not _UNSURE.match(judged.rule):
             return judged, code, enhanced
         if first is None or first.klass == "other":
             first = judged
-    return first or classify(_agreed(code, status), enhanced, "", provider=provider), code, enhanced
+    if first is None:
+        first = classify(_agreed(code, status), enhanced, "", stage=stage, provider=provider)
+    return first, code, enhanced
 
 
 def _remember(texts: Iterable[str], seen: list[str]) -> Iterator[str]:
@@ -130,15 +150,17 @@ def failure(
     """
     provider = provider_of(remote_mta, recipient.rpartition("@")[2], diagnostic)
     seen: list[str] = []
-    judged, code, enhanced = weigh(_remember(chain((diagnostic,), vaguer), seen), status, provider)
+    judged, code, enhanced = weigh(
+        _remember(chain((diagnostic,), vaguer), seen), status, provider, stage
+    )
     if action in _NOT_FAILED:
         category, reason = Category.NOT_BOUNCE, "delivered"
     else:
         category, reason = Category(judged.category), judged.reason
         if action == "delayed" or (status[:1] == "4" and reason not in ("userunknown", "hasmoved")):
             category = Category.SOFT
-    if reason == "userunknown" and stage != "rcpt" and code == 550 and enhanced[2:] in _NOT_ADDRESS:
-        reason = "filtered"  # "unknown user" under a mailbox code, not at RCPT: a filter speaks
+    if reason == "userunknown" and code == 550 and _is_filter(enhanced, stage, provider):
+        reason = "filtered"
     return Record(
         recipient=recipient,
         original_recipient=original,

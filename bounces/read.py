@@ -25,6 +25,7 @@ from bounces.recipients import last_resort, of_group, recipients_of
 from bounces.report import Category, Kind, Record, Report, Returned
 from bounces.returned import COPY_TYPES, cut, read_returned
 from bounces.ses import read_ses
+from bounces.stages import stage_of
 from bounces.status import (
     STATUS_LINE,
     STATUS_TYPES,
@@ -55,6 +56,7 @@ _CLOSED: Final = (
     "no longer exists",
     "no longer monitored and",
 )
+_SYSTEM_EXITS: Final = frozenset({"71", "72", "73", "74", "77", "78"})  # sysexits(3)
 _MDN_TYPE: Final = "message/disposition-notification"
 _NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.IGNORECASE)
 
@@ -222,18 +224,15 @@ def _of_group(group: Group, status: Status, notice: str, returned: Returned) -> 
         original=original,
         status=group.status,
         action=group.action,
-        stage=_stage(group.diagnostic, notice),
+        stage=stage_of(group.diagnostic, notice),
         remote_mta=group.remote_mta or status.reporting_mta,
         message_id=returned.message_id,
     )
     if group.diagnostic_type == "x-unix" and record.reason in ("systemerror", "undefined"):
-        return replace(record, reason="mailererror")  # a program of the last host speaks
+        system = group.diagnostic.strip() in _SYSTEM_EXITS
+        # A program of the last host speaks, about its machine or about itself.
+        return replace(record, reason="systemerror" if system else "mailererror")
     return record
-
-
-def _stage(*texts: str) -> str:
-    """Say `rcpt` where a text shows that the refusal answered RCPT."""
-    return "rcpt" if any("rcpt" in text.lower() for text in texts) else ""
 
 
 def _receipt(mail: Mail, part: Part) -> Report:
@@ -260,7 +259,7 @@ def _from_prose(mail: Mail, notice: str, copy: str, why: str, depth: int) -> Rep
             one.about,
             (lines_with(one.recipient, notice), notice, subject),
             original=one.original,
-            stage=_stage(one.about, notice),
+            stage=stage_of(one.about, notice),
             message_id=returned.message_id,
         )
         for one in said
