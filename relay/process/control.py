@@ -45,6 +45,7 @@ from relay.web.admin.app import build_admin_app
 from relay.web.clients import ClientAddress
 from relay.web.page.app import add_page
 from relay.web.page.live import Live
+from relay.web.wire import DiscreetRunner
 
 _log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ async def _serve_admin(
     app = build_admin_app(services, allowed_hosts=config.admin.allowed_hosts)
     proxies = ClientAddress(config.tracking.trusted_proxies)
     add_page(app, services, live, secure=config.admin.behind_proxy, clients=proxies)
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=2)
+    runner = DiscreetRunner(app, access_log=None, keepalive_timeout=15, shutdown_timeout=2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listening).start()

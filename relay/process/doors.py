@@ -44,6 +44,7 @@ from relay.suppressions import RecipientHash, Suppressions
 from relay.web.certificates import SiteTls
 from relay.web.clients import ClientAddress
 from relay.web.tracking import TrackingHost
+from relay.web.wire import DiscreetRunner
 
 _log = logging.getLogger(__name__)
 
@@ -291,7 +292,7 @@ class Doors:
             clock=now,
             count=lambda kind, word: self._count(f"tracking_{kind}_{word}"),
         )
-        self._site = web.AppRunner(
+        self._site = DiscreetRunner(
             host.application(),
             access_log=None,
             keepalive_timeout=15,
