@@ -63,3 +63,11 @@ async def test_control_forgetting_what_was_claimed_is_noticed(tmp_path: Path) ->
     scene = Scene(messages=200, strikes=strikes, broken="forget-claimed", seconds=4)
     outcome = await crash_run(tmp_path / "run", scene)
     assert outcome.verdict.findings.lost
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["tasks", "descriptors"])
+async def test_control_what_workers_hold_is_noticed(tmp_path: Path, what: str) -> None:
+    scene = Scene(messages=500, workers=1, broken=f"leak-{what}")
+    outcome = await crash_run(tmp_path / "run", scene)
+    assert [one.split(" ")[0] for one in outcome.verdict.findings.unbounded] == [what]

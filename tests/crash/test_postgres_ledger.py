@@ -9,7 +9,6 @@ through unanswered are then folded again, and the counts are found wrong.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,6 @@ import pytest
 
 from tests.harness.crash_stage import UNTRACKED, CrashStage, Verdict
 from tests.harness.fault_proxy import FaultProxy, Weather
-from tests.harness.kept import Kept
-from tests.harness.kept_postgres import read_kept_postgres
 from tests.harness.mails import Mix, mails
 from tests.harness.postgres import Cluster, postgres_cluster
 
@@ -36,12 +33,8 @@ def cluster() -> Iterator[Cluster]:
 
 def stage_at(folder: Path, url: str, real: str = "", broken: str = "") -> CrashStage:
     """Give a stage whose ledger is at `url`, and is read afterwards at `real`."""
-    kept = functools.partial(_kept, url=real or url)
-    return CrashStage(folder / "run", settings={"ledger": {"url": url}}, kept=kept, broken=broken)
-
-
-def _kept(data_dir: Path, url: str) -> Kept:
-    return read_kept_postgres(data_dir, url)
+    settings = {"ledger": {"url": url}}
+    return CrashStage(folder / "run", settings=settings, postgres=real or url, broken=broken)
 
 
 async def drive(stage: CrashStage, run: str, count: int) -> None:

@@ -6,7 +6,7 @@ I3 duplicated  extra arrivals of one recipient: at most what kills and ambiguous
 I4 recovered   arrived, never acknowledged: allowed, counted
 I5 integrity   what arrived is what was submitted, behind our own header fields; own tokens only
 I6 events      the relay's counts are what ledger and sink say
-I7 bounded     memory, descriptors, tasks and lag of the workers stay below a budget
+I7 bounded     memory, descriptors, tasks and lag of the workers stay below a budget (bounds.py)
 
 Everything is by recipient. A message taken by the sink without telling (its connection dropped
 after the dot) has arrived; it may rightly arrive again, once for each time.
@@ -197,22 +197,6 @@ def check_counts(
         wrong.append(f"bounced is {counts['bounced']}; {least} to {most} were refused for good")
     if counts["accepted"] != counts["delivered"] + counts["bounced"]:
         wrong.append(f"accepted is not delivered and bounced together: {dict(counts)}")
-    return wrong
-
-
-BUDGET = {"peak_bytes": 300e6, "descriptors": 300, "tasks": 300, "lag_seconds": 5.0}
-"""Of one worker under the loads of crash tests: eight connections, small mail, a busy machine."""
-
-
-def check_bounds(exposition: str, budget: Mapping[str, float] | None = None) -> list[str]:
-    """Check I7 from what /metrics says of the workers."""
-    budget, wrong = budget or BUDGET, []
-    for name, most in budget.items():
-        for worker, value in re.findall(
-            rf'(?m)^waypost_worker_{name}{{worker="(\d+)"}} (\S+)$', exposition
-        ):
-            if float(value) > most:
-                wrong.append(f"{name} of worker {worker} is {value}; at most {most:g} was expected")
     return wrong
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ class Outcome:
     """What came of a run."""
 
     verdict: Verdict
+    most: Mapping[str, float]  # that any worker held
     course: Course
     struck: tuple[Struck, ...]
 
@@ -57,6 +58,7 @@ class Outcome:
             "killed": " ".join(sorted(names)),
             **self.verdict.findings.summary,
             "recovery_seconds": max(self.verdict.recovery_seconds, default=0.0),
+            **self.most,
         }
 
 
@@ -100,7 +102,8 @@ async def crash_run(directory: Path, scene: Scene) -> Outcome:
         verdict = await stage.verdict(
             duplicates=IN_FLIGHT * len(gremlin.done), seconds=scene.seconds
         )
-    return Outcome(verdict=verdict, course=course, struck=tuple(gremlin.done))
+        most = stage.bounds.most()
+    return Outcome(verdict=verdict, most=most, course=course, struck=tuple(gremlin.done))
 
 
 def _progress(gremlin: Gremlin, before: int, course: Course) -> None:

@@ -22,17 +22,18 @@ from relay.ledger.agreement import disagreements_of
 from relay.sandbox.dialogue import Dialogue
 from relay.sandbox.session import Take, Told, no_take, no_told
 from relay.sandbox.sink import Sink
+from tests.harness.bounds import Bounds
 from tests.harness.checker import (
     Allowance,
     Findings,
     check,
-    check_bounds,
     check_contents,
     check_counts,
     refused_for_good,
 )
 from tests.harness.driver import Course, Driver
 from tests.harness.kept import Kept, integrity, read_kept
+from tests.harness.kept_postgres import read_kept_postgres
 from tests.harness.ledger_file import LedgerFile, Tried, read_ledger
 from tests.harness.mails import Mail
 from tests.harness.provision import Tenant, provision, submission_door
@@ -81,21 +82,22 @@ class CrashStage:
         environment: Mapping[str, str] | None = None,
         take: Take = no_take,
         told: Told = no_told,
-        kept: Callable[[Path], Kept] = read_kept,
+        postgres: str = "",
     ) -> None:
         """Prepare; `broken` names a break (breaks/sitecustomize.py), `prefix` goes before the
-        command and `environment` with it, `take` and `told` hear of arrivals, `kept` reads what a
-        stopped relay has.
+        command and `environment` with it, `take` and `told` hear of arrivals. `postgres` is the
+        address at which the ledger is judged, if it is no file.
         """
         self.directory = directory
         self.relay: RelayUnderTest
         self.tenant: Tenant
         self.sink = Sink(directory / "sink.jsonl", take=take, told=told)
         self.recoveries: list[float] = []
+        self.bounds = Bounds(self._exposition)
         self._workers = workers
         self._settings = dict(settings or {})
         self._broken = broken
-        self._read_kept = kept
+        self._postgres = postgres
         self._passwordless = passwordless
         self._tracked = tracked
         self._prefix = tuple(prefix)
@@ -170,7 +172,8 @@ class CrashStage:
         door = submission_door(self.relay, self.tenant, kind)
         with LedgerFile(self.directory / "ledger") as ledger:
             driver = Driver(door, ledger, patience=patience, progress=progress)
-            return await driver.run(sent, connections)
+            async with self.bounds.watched():
+                return await driver.run(sent, connections)
 
     async def worker(self, name: str = "worker-0", other_than: int = 0) -> int:
         """Wait for a living worker (a new one) and give its id."""
@@ -235,15 +238,16 @@ class CrashStage:
                 await self.arrived(max(0.0, deadline - time.monotonic()))
                 await self._counted(max(0.0, deadline - time.monotonic()))
             await self._let_die()
-            unbounded = await self._unbounded()
+            with contextlib.suppress(AssertionError):  # who said nothing will be named
+                await self.relay.until(self._reported, "what workers hold", 10)
             status = await self.relay.stop()
-            kept = self._read_kept(self.relay.data_dir)
+            kept = self._kept()
             if not (kept.waiting or kept.unsent) or time.monotonic() > deadline:
                 break
             await self.relay.start()
         findings = self._judge(kept, duplicates)
         findings.miscounted += await self._disagreements()
-        findings.unbounded += unbounded
+        findings.unbounded += self.bounds.wrong(self._workers)
         return Verdict(
             findings=findings,
             kept=kept,
@@ -252,17 +256,21 @@ class CrashStage:
             recovery_seconds=tuple(self.recoveries),
         )
 
+    def _kept(self) -> Kept:
+        folder = self.relay.data_dir
+        return read_kept_postgres(folder, self._postgres) if self._postgres else read_kept(folder)
+
     async def _disagreements(self) -> list[str]:
         """Hold events, rows, cubes, answers and Prometheus' counters against each other."""
-        path = self.relay.data_dir / "ledger.sqlite"
-        return await disagreements_of(f"sqlite:///{path}") if path.exists() else []
+        file = self.relay.data_dir / "ledger.sqlite"
+        return await disagreements_of(self._postgres or f"sqlite:///{file}")
 
-    async def _unbounded(self) -> list[str]:
-        """Check I7 while the relay still runs, where it does."""
-        with contextlib.suppress(OSError, aiohttp.ClientError, TimeoutError):
-            _, exposition = await self.relay.ask("GET", "/metrics")
-            return check_bounds(str(exposition))
-        return []
+    async def _exposition(self) -> str:
+        _, said = await self.relay.ask("GET", "/metrics")
+        return str(said)
+
+    async def _reported(self) -> bool:
+        return await self.bounds.reported(self._workers)
 
     def _judge(self, kept: Kept, duplicates: int) -> Findings:
         tried, got = self.tried, self.sink.got

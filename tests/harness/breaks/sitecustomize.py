@@ -7,6 +7,8 @@ forget-claimed  a start drops what was claimed when the process died, instead of
 expire-by-clock a delivery is given up by its age alone, however often it was tried
 forget-marks    the ledger folds what it is given, whether or not it has it already
 swallow-sync    a sync that fails is taken for one that did not
+leak-tasks      each message leaves a task behind that never ends
+leak-descriptors  each message leaves a descriptor behind
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def _ack_early() -> None:
@@ -74,7 +76,39 @@ def _forget_marks() -> None:
     fold._mark = lambda connection, spool: 0
 
 
+def _leak(leave: Callable[[], object]) -> None:
+    from relay.message import Delivery, Message
+    from relay.spool.local import LocalSpool
+
+    honest = LocalSpool.accept
+
+    def accept(
+        self: LocalSpool,
+        message: Message,
+        content: bytes,
+        deliveries: Sequence[Delivery],
+        events: Sequence[bytes],
+    ) -> asyncio.Future[None]:
+        _LEFT.append(leave())
+        return honest(self, message, content, deliveries, events)
+
+    LocalSpool.accept = accept  # type: ignore[method-assign]  # that is the break
+
+
+_LEFT: list[object] = []
+
+
+def _leak_tasks() -> None:
+    _leak(lambda: asyncio.ensure_future(asyncio.Event().wait()))
+
+
+def _leak_descriptors() -> None:
+    _leak(lambda: os.open(os.devnull, os.O_RDONLY))
+
+
 _BREAKS = {
+    "leak-tasks": _leak_tasks,
+    "leak-descriptors": _leak_descriptors,
     "forget-marks": _forget_marks,
     "expire-by-clock": _expire_by_clock,
     "ack-early": _ack_early,

@@ -9,7 +9,6 @@ from relay.sandbox.sink import Got
 from tests.harness.checker import (
     Allowance,
     check,
-    check_bounds,
     check_contents,
     check_counts,
     difference,
@@ -193,11 +192,3 @@ def test_mail_is_the_same_for_the_same_seed() -> None:
 def test_permanent_refusals_are_known_by_name() -> None:
     names = ["m-1.0@550-rcpt.test", "550-dot@x.test", "m-2.0@451-rcpt.test", "m-3.0@sink.test"]
     assert refused_for_good(names) == frozenset(names[:2])
-
-
-def test_a_worker_over_its_budget_is_named() -> None:
-    said = (
-        'waypost_worker_tasks{worker="0"} 12.0\nwaypost_worker_tasks{worker="1"} 9000.0\n'
-        'waypost_worker_peak_bytes{worker="0"} 1.2e+08\n'
-    )
-    assert check_bounds(said) == ["tasks of worker 1 is 9000.0; at most 300 was expected"]
