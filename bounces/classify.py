@@ -170,6 +170,8 @@ def _by_codes(code: int, enhanced: str) -> tuple[str, str, str]:
     detail = enhanced[2:]
     if detail and detail != "0.0":
         klass, reason = _BY_ENHANCED.get(detail) or _BY_SUBJECT.get(detail[:1]) or _OTHER
+        if detail == "4.4" and enhanced[:1] == "4":
+            klass, reason = "network", "networkerror"  # not to be routed just now
         if klass != "other":
             return klass, reason, f"enhanced-{detail}"
     if code in _BY_CODE:

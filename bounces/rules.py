@@ -78,7 +78,12 @@ def fold(text: str) -> str:
     if lowered.isascii():
         return lowered
     lowered = lowered.translate(_LETTERS)
-    return _MARKS.sub("", unicodedata.normalize("NFKD", lowered))
+    return _decomposed(lowered)
+
+
+def _decomposed(text: str) -> str:
+    """Take characters apart as folded texts have them; an expression's own case stays."""
+    return _MARKS.sub("", unicodedata.normalize("NFKD", text))
 
 
 class RuleBook:
@@ -159,7 +164,7 @@ def _rule(entry: Mapping[str, object]) -> Rule:
     lists = {key: _texts(name, key, entry[key]) for key in _LISTS if key in entry}
     if not lists.keys() & {"any", "all", "enhanced", "code"} and "regex" not in entry:
         raise RuleError(f"rule {name}: expected any, all, regex, code or enhanced")
-    regex = re.compile(str(entry["regex"])) if "regex" in entry else None
+    regex = re.compile(_decomposed(str(entry["regex"]))) if "regex" in entry else None
     return Rule(
         id=name,
         klass=klass,
