@@ -75,15 +75,18 @@ class Uplink:
         spools: Callable[[], Mapping[str, Spool]],
         receiver: Receiver,
         commands: Commands,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Take the socket's path, the worker's index, its spools by incarnation and what to do
-        with frames.
+        with frames; `sleep` passes the pause before the next connection, seconds.
         """
         self._path = path
         self._worker = worker
         self._spools = spools
         self._receiver = receiver
         self._commands = commands
+        self._sleep = sleep
         self._room = asyncio.Semaphore(_UNACKNOWLEDGED_FRAMES)
         self._answering: set[asyncio.Task[None]] = set()
         self._renewed = asyncio.Event()
@@ -101,7 +104,7 @@ class Uplink:
             try:
                 reader, writer = await asyncio.open_unix_connection(str(self._path))
             except OSError:
-                await asyncio.sleep(pause)
+                await self._sleep(pause)
                 pause = min(pause * 2, _RECONNECT_SECONDS[1])
                 continue
             began = asyncio.get_running_loop().time()
@@ -117,7 +120,7 @@ class Uplink:
                     pause = _RECONNECT_SECONDS[0]
                 self.connected = False
                 writer.close()
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             pause = min(pause * 2, _RECONNECT_SECONDS[1])
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,6 +16,7 @@ from relay.control.brakes import Brakes, Level
 from relay.control.operations.soft_bounces import SoftBounces
 from relay.control.operations.suppression_facts import SuppressionFacts
 from relay.control.operations.suppression_rows import SuppressionKeys
+from relay.errors import StorageError
 from relay.ledger.fold import Folder
 from relay.mail.keyring import KeyRing
 from relay.spool.protocol import Batch
@@ -111,6 +112,24 @@ async def test_what_is_older_than_the_window_does_not_count(desk: Desk) -> None:
         await desk.soft_bounce("ann@inbox.test")
         desk.moment[0] += 4 * DAY
     assert await desk.suppressed("ann@inbox.test") == []
+
+
+async def test_what_a_failing_ledger_could_not_count_is_counted_the_next_time(desk: Desk) -> None:
+    for _ in range(2):
+        await desk.soft_bounce("ann@inbox.test")
+        desk.moment[0] += DAY
+    refuse = (
+        "CREATE TRIGGER refuse BEFORE INSERT ON suppressions BEGIN SELECT RAISE(FAIL, 'no'); END"
+    )
+    await desk.admin.ledger.write(lambda ledger: ledger.exec_driver_sql(refuse))
+    with pytest.raises(StorageError):
+        await desk.soft_bounce("ann@inbox.test")  # folded, and not settled
+    assert await desk.suppressed("ann@inbox.test") == []
+    with pytest.raises(StorageError):
+        await desk.soft.settle()  # it does not give up
+    await desk.admin.ledger.write(lambda ledger: ledger.exec_driver_sql("DROP TRIGGER refuse"))
+    await desk.soft.settle()
+    assert await desk.suppressed("ann@inbox.test") == ["soft-bounces"]
 
 
 def _thresholds(**more: Any) -> Thresholds:

@@ -240,6 +240,47 @@ async def test_control_may_come_later_and_go_away(tmp_path: Path) -> None:
     assert ledger.folded == [b"event 1", b"event 2"]
 
 
+class Pauses:
+    """What lies between the connections of an uplink: noted, and over when `go` is set."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.go = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        await self.go.wait()
+        self.go.clear()
+
+    async def count(self, number: int) -> None:
+        """Let pauses pass until there have been so many; the last one goes on."""
+        while len(self.seconds) < number:
+            self.go.set()
+            await asyncio.sleep(0)
+
+
+async def test_the_pause_between_connections_grows_until_one_is_of_use(tmp_path: Path) -> None:
+    """A control that cannot fold is not asked without end; one that can is asked at once again."""
+    ledger, outbox, pauses = Ledger(), Outbox(), Pauses()
+    path = tmp_path / "link.sock"
+    spools = {outbox.incarnation: cast(Spool, outbox)}
+    uplink = Uplink(path, 0, lambda: spools, Receiver(), {}, sleep=pauses.sleep)
+    running = asyncio.create_task(uplink.run())
+    await pauses.count(7)  # nobody is there
+    assert pauses.seconds == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+    outbox.rows = [Batch(1, (b"event 1",))]
+    ledger.fails = 2
+    async with running_hub(path, ledger):
+        await pauses.count(9)  # it is, and breaks off twice, for it cannot fold
+        assert pauses.seconds[7:] == [2.0, 2.0]
+        pauses.go.set()
+        await until(lambda: outbox.forgotten == 1)
+    await pauses.count(10)  # it went away after it had been of use
+    assert pauses.seconds[9] == 0.05
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_changes_and_suppressions_come_down(tmp_path: Path) -> None:
     missed = [Change(version=4, table="blocks")]
     path, receiver = tmp_path / "link.sock", Receiver()
