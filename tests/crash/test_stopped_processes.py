@@ -18,6 +18,7 @@ import pytest
 
 from relay.spool.local import open_spool
 from relay.spool.lock import SpoolHeldError
+from tests.harness.bounds import BUDGET
 from tests.harness.crash_stage import UNTRACKED, CrashStage
 from tests.harness.driver import Course
 from tests.harness.mails import Mix, mails
@@ -58,6 +59,7 @@ async def test_a_process_that_slept_neither_loses_nor_repeats(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     async with CrashStage(tmp_path / "run", workers=2) as stage:
+        stage.bounds.budget = {**BUDGET, "lag_seconds": 60}  # who sleeps is late
         for number, name in enumerate(names):
             await stopped(stage, name, f"s{number}")
         verdict = await stage.verdict(duplicates=0)

@@ -32,19 +32,19 @@ class Bounds:
         """Take the way to ask."""
         self.highest: dict[tuple[str, int], float] = {}  # by measure and worker
         self._ask = ask
-        self._budget = budget
+        self.budget = budget
 
     def take(self, exposition: str) -> None:
         """Keep what is higher than before; zeros are of a worker that has not reported yet."""
         for name, worker, text in _SAMPLE.findall(exposition):
             value, key = float(text), (name, int(worker))
-            if name in self._budget and (value or name == "lag_seconds"):
+            if name in self.budget and (value or name == "lag_seconds"):
                 self.highest[key] = max(value, self.highest.get(key, 0.0))
 
     def wrong(self, workers: int) -> list[str]:
         """Name what is above its budget, and what was never reported."""
         said = []
-        for name, most in self._budget.items():
+        for name, most in self.budget.items():
             for worker in range(workers):
                 value = self.highest.get((name, worker))
                 if value is None:
@@ -75,7 +75,7 @@ class Bounds:
     async def reported(self, workers: int) -> bool:
         """Ask once; tells whether every worker has said everything by now."""
         await self._once()
-        return all((name, n) in self.highest for name in self._budget for n in range(workers))
+        return all((name, n) in self.highest for name in self.budget for n in range(workers))
 
     async def _watch(self) -> None:
         while True:
