@@ -42,6 +42,8 @@ _OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(_OCTET + rb"(?:\." + _OCTET + rb"){3}")
 _DIGITS_LAST = re.compile(rb"(?:.*\.)?[0-9]+", re.DOTALL)
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+"""Not seen, but they turn around or hide what is seen: shown, the address is another."""
 
 LOCAL_LIMIT = 64
 DOMAIN_LIMIT = 255
@@ -256,7 +258,9 @@ def _check_utf8(raw: bytes, *, allowed: bool) -> None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise _invalid("the address is not valid UTF-8") from None
-    if any(unicodedata.category(char) in _UNPRINTABLE for char in text):
+    if not _DIRECTING.isdisjoint(text) or any(
+        unicodedata.category(char) in _UNPRINTABLE for char in text
+    ):
         raise _invalid("control characters are not allowed in an address")
 
 

@@ -10,6 +10,7 @@ what came. Commands are in `verbs.py`, lines in `reader.py`, content in `content
 changes in `outcomes.py`; the states are in `states.py`.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 from relay.mail import lines
@@ -21,6 +22,7 @@ from relay.submission.reader import LineReader
 from relay.submission.states import EngineError, State
 
 _HTTP = frozenset(b"GET POST PUT HEAD PATCH DELETE OPTIONS TRACE CONNECT PRI".split())
+_REQUEST = re.compile(rb"(?:HTTP|RTSP|SIP|ICAP)/[0-9][0-9.]*", re.IGNORECASE)
 
 
 # Members of an enumeration are looked up slowly; these names are read for each command.
@@ -305,7 +307,8 @@ class Engine:
         verb = self._verbs.get(word.upper())
         if verb is not None:
             return verb(self, argument)
-        if word.upper() in _HTTP or word[-1:] == b":":
+        last = line[-9:].rpartition(b" ")[2]
+        if word.upper() in _HTTP or word[-1:] == b":" or _REQUEST.fullmatch(last):
             # Somebody made a browser or a client of another protocol talk to us: what follows
             # could be a whole SMTP dialogue in its body.
             self.close(replies.NOT_SMTP)

@@ -16,12 +16,16 @@ _NONE = SenderParameters()
 _SIZE = re.compile(rb"[0-9]{1,20}")
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
 # Decoded these would be control bytes: line ends, NUL, escape sequences.
-_XTEXT_CONTROL = re.compile(rb"\+(?:[01][0-9A-F]|7F)")
+_XTEXT_CONTROL = re.compile(rb"\+(?:[01][0-9A-F]|7F|[89A-F][0-9A-F])")  # or no ASCII
 _ORCPT = re.compile(rb"([A-Za-z0-9-]+);(.+)", re.DOTALL)
 _UTF8_XTEXT = re.compile(
     rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e\x80-\xff]|\+[0-9A-F]{2}|\\x\{[0-9A-F]{2,6}\})+"
 )
-_UTF8_CONTROL = re.compile(rb"\\x\{0*(?:[01]?[0-9A-F]|7F|[89][0-9A-F])\}")
+# Control characters, separators of lines, turns of direction, surrogates, what no character can be.
+_UTF8_CONTROL = re.compile(
+    rb"\\x\{0*(?:[01]?[0-9A-F]|7F|[89][0-9A-F]|200[EF]|202[89A-E]|206[6-9]|D[89A-F][0-9A-F]{2}"
+    rb"|1[1-9A-F][0-9A-F]{4}|[2-9A-F][0-9A-F]{5})\}"
+)
 _NOTIFY = frozenset({b"SUCCESS", b"FAILURE", b"DELAY"})
 
 ENVID_LIMIT = 100  # RFC 3461 section 4.4

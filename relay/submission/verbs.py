@@ -27,6 +27,9 @@ from relay.submission.parameters import ParameterError
 # names but of the names that many clients have.
 _HELO = re.compile(rb"[A-Za-z0-9_.:-]{1,255}|\[[A-Za-z0-9_.:-]{1,253}\]")
 
+_TEXT = re.compile(rb"[ -~]+")
+_UTF8_TEXT = re.compile(rb"[ -~\x80-\xff]+ SMTPUTF8", re.IGNORECASE)
+
 
 def _ehlo(engine: Engine, argument: bytes) -> Event | None:
     return _hello(engine, argument, extended=True)
@@ -223,6 +226,8 @@ def _vrfy(engine: Engine, argument: bytes) -> Event | None:
     if not argument:
         engine.fail(replies.BAD_VRFY)
         return None
+    if engine.options.smtputf8 and _UTF8_TEXT.fullmatch(argument):  # RFC 6531 section 3.7.4.2
+        argument = argument.decode("utf-8", "replace").encode("ascii", "replace")
     # The same answer for every name: who exists is nobody's business.
     return _simple(engine, "VRFY", argument, replies.CANNOT_VERIFY)
 
@@ -233,6 +238,9 @@ def _help(engine: Engine, argument: bytes) -> Event | None:
 
 def _simple(engine: Engine, verb: str, argument: bytes, reply: bytes) -> Event | None:
     """A command that moves no mail."""
+    if argument and not _TEXT.fullmatch(argument):
+        engine.fail(replies.BAD_ARGUMENT)
+        return None
     if not engine.spend_junk():
         return None
     if verb in engine.hooks:

@@ -259,9 +259,16 @@ class Talk:
 
 
 def chunked(data: bytes, how: str) -> list[bytes]:
-    """Cut data: `whole`, `bytes` (one by one), or `random` with a fixed seed."""
+    """Cut data: `whole`, `bytes` (one by one), `cr` (between CR and what follows, and in the middle
+    of what lies between), or `random` with a fixed seed.
+    """
     if how == "whole":
         return [data]
+    if how == "cr":
+        lines = [line + b"\r" for line in data.split(b"\r")]
+        lines[-1] = lines[-1][:-1]
+        halves = (line[at:to] for line in lines for at, to in _halves(len(line)))
+        return [half for half in halves if half]
     if how == "bytes":
         return [data[at : at + 1] for at in range(len(data))]
     dice = random.Random(len(data))  # noqa: S311 - chunk sizes, not secrets
@@ -271,6 +278,10 @@ def chunked(data: bytes, how: str) -> list[bytes]:
         chunks.append(data[at : at + size])
         at += size
     return chunks
+
+
+def _halves(size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (0, size // 2), (size // 2, size)
 
 
 def make_tls(directory: Path) -> ServerTls:

@@ -25,7 +25,7 @@ FALSE_ENDS = {
     "E10": b"\r\n.\0\r\n",
     "E11": b"\r\n.\r\r\n",
 }
-ALL_CHUNKS = ("whole", "bytes", "random")
+ALL_CHUNKS = ("whole", "bytes", "cr", "random")
 
 
 async def submit(

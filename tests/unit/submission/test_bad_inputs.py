@@ -14,7 +14,7 @@ from relay.submission.tls import ServerTls
 from tests.harness.smtp_talk import Talk, chunked, open_door
 
 DATA = Path(__file__).parents[2] / "data" / "bad_inputs"
-ALL_CHUNKS = ("whole", "bytes", "random")
+ALL_CHUNKS = ("whole", "bytes", "cr", "random")
 
 Row = dict[str, Any]
 
@@ -60,20 +60,24 @@ async def test_row_is_answered_as_required(
     assert opened.counts["session_errors"] == 0
 
 
-@pytest.mark.parametrize("chunks", ALL_CHUNKS)
+@pytest.mark.parametrize(
+    ("chunks", "tls"),
+    [("whole", False), ("whole", True), ("bytes", False), ("cr", True)],
+    ids=["whole-plain", "whole-tls", "bytes-plain", "cr-tls"],
+)
 @pytest.mark.parametrize("row", rows("addresses"), ids=lambda row: str(row["id"]))
 async def test_address_is_judged_the_same_in_mail_and_rcpt(
-    row: Row, chunks: str, server_tls: ServerTls
+    row: Row, chunks: str, tls: bool, server_tls: ServerTls
 ) -> None:
     path = row["path"].encode("latin-1")
     parameter = b" SMTPUTF8" if row.get("utf8") else b""
     async with open_door(server_tls) as opened:
-        talk = await opened.at("logged")
+        talk = await opened.at("logged", tls=tls)
         await talk.send(chunked(b"MAIL FROM:" + path + parameter + b"\r\n", chunks))
         assert fits(await talk.reply(), row["mail"] if "mail" in row else row["reply"])
         await talk.close()
 
-        talk = await opened.at("utf8" if row.get("utf8") else "sender")
+        talk = await opened.at("utf8" if row.get("utf8") else "sender", tls=tls)
         await talk.send(chunked(b"RCPT TO:" + path + b"\r\n", chunks))
         reply = await talk.reply()
         assert fits(reply, row["reply"])
