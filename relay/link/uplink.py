@@ -28,6 +28,8 @@ _ROWS_PER_FRAME = 256
 _OCTETS_PER_FRAME = 4 * 1024 * 1024
 _UNACKNOWLEDGED_FRAMES = 4
 _GATHER_SECONDS = 0.05  # a fold costs control about the same for one row as for a few
+_BUSY_SECONDS = 0.25  # the same, where much goes up: then most facts of a delivery go together
+_BUSY_EVENTS = 50  # in a frame
 _STATUS_SECONDS = 1.0
 _RECONNECT_SECONDS = (0.05, 2.0)
 """The pause between connections grows from the first to the second, unless one was of use."""
@@ -162,13 +164,15 @@ class Uplink:
         await self._renewed.wait()
 
     async def _send_facts(self, spool: Spool, after: int, writer: asyncio.StreamWriter) -> None:
+        events = 0
         while True:
             batches = await spool.batches(after, _ROWS_PER_FRAME)
             if not batches:
                 await spool.more(after)
-                await asyncio.sleep(_GATHER_SECONDS)
+                await asyncio.sleep(_BUSY_SECONDS if events > _BUSY_EVENTS else _GATHER_SECONDS)
                 continue
             rows = _within_frame(batches)
+            events = sum(len(row[1]) for row in rows)
             await self._room.acquire()
             frames.send(writer, frames.Facts(spool=spool.incarnation, rows=rows))
             await writer.drain()
