@@ -262,12 +262,15 @@ class Dispatcher:
 
     # -- an operator's hand ----------------------------------------------------------------
 
-    async def pause(self, paused: Callable[[QueueKey], bool]) -> None:
-        """Say what must not be sent from now on; what is under way already is not stopped."""
+    async def pause(self, paused: Callable[[QueueKey], bool] | None) -> None:
+        """Say what must not be sent from now on (None: nothing); what is under way already is not
+        stopped.
+        """
         self._paused = paused
-        for delivery in self.withdraw(lambda d: paused(key_of(d))):
-            self._return(delivery)
-        await self._spool.pause(paused)
+        if paused is not None:
+            for delivery in self.withdraw(lambda d: paused(key_of(d))):
+                self._return(delivery)
+        await self._spool.pause(paused or (lambda _: False))
         self._due_at(0)
 
     def withdraw(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:

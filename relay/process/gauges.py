@@ -90,7 +90,8 @@ class Receiver:
                 or (key.account, key.campaign) in pause.campaigns
             )
 
-        await outlet.dispatcher.pause(paused)
+        anything = pause.accounts or pause.destinations or pause.domains or pause.campaigns
+        await outlet.dispatcher.pause(paused if anything else None)
 
     async def watch_queue(self) -> None:
         """Look for the oldest delivery, now and then: with many queues that is not for free."""
