@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from relay.acceptance.options import Options
 from relay.settings import Account, SendingDomain, Switch, effective
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What tracking does to a message, and which level said so."""
 
     opens: bool

@@ -27,10 +27,12 @@ def missing_fields(header: Header, message: int, hostname: str, at: int) -> tupl
     `at` is microseconds since the epoch.
     """
     added = b""
-    message_id = (header.get(b"message-id") or b"").decode("utf-8", "replace")
-    if header.get(b"message-id") is None:
+    given = header.get(b"message-id")
+    if given is None:
         message_id = f"<{to_text(message)}@{hostname}>"
         added += b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
+    else:
+        message_id = given.decode("utf-8", "replace")
     if header.get(b"date") is None:
         added += b"Date: " + _date(at // 1_000_000).encode("ascii") + b"\r\n"
     return added, message_id[:512]

@@ -7,9 +7,10 @@ is bounded; what could not be read is a note for the sender, never a guess.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+import msgspec
 
 from relay.errors import RefusedError
 from relay.mail.header import Field
@@ -20,14 +21,13 @@ _TEXT = re.compile(r"^[^\x00-\x1f\x7f]{1,128}$")
 _ON = frozenset({"on", "yes", "true", "1", "html", "htmlonly", "all", "enabled", "enable"})
 
 
-@dataclass(slots=True)
-class Options:
+class Options(msgspec.Struct):
     """What a message asks for. None means that it says nothing; times are microseconds."""
 
     campaign: str = ""
     template: str = ""
-    tags: list[str] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
+    tags: list[str] = []
+    metadata: dict[str, str] = {}
     opens: bool | None = None
     clicks: bool | None = None
     text_links: bool | None = None  # links in the plain-text part
@@ -36,8 +36,8 @@ class Options:
     not_before: int = 0
     sandbox: bool = False  # accepted and counted, not sent
     pool: str = ""  # of source addresses
-    notes: list[str] = field(default_factory=list)  # what was not applied, and why
-    strip: list[Field] = field(default_factory=list)  # control fields, to be taken out
+    notes: list[str] = []  # what was not applied, and why
+    strip: list[Field] = []  # control fields, to be taken out
 
     def set_campaign(self, name: str, value: str) -> None:
         """Take a campaign name; the first one stays."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from relay.mail.addresses import Mailbox
 from relay.settings import Credential
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """One RCPT: where to, and what the client asked to be notified of (RFC 3461)."""
 
     mailbox: Mailbox
@@ -18,8 +18,7 @@ class Recipient:
     orcpt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """A message with its envelope, as one authenticated client handed it in.
 
     `content` has CRLF line ends only. `sender` is None for the null sender. `protocol` is the

@@ -11,9 +11,10 @@ RFC 2047 for display. Lines may end with CRLF or LF, since mail that comes back 
 
 import binascii
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+
+import msgspec
 
 MAX_FIELDS = 10_000
 MAX_PARAMETERS = 64
@@ -24,13 +25,14 @@ MAX_COMMENT_DEPTH = 32
 _FIELD = re.compile(
     rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r(?!\n)[^\r\n]*+|\r?\n[ \t][^\r\n]*+)*))(\r?\n|\Z)"
 )
+_PLAIN_FIELD = re.compile(rb"([!-9;-~]++):([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))\r\n")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _BLANK = re.compile(rb"\r?\n")
 # A field may be written "From : name@domain" (RFC 5322 section 4.5): that is no mbox line.
 _MBOX = re.compile(rb"From (?![ \t]*+:)[^\r\n]*+\r?\n")
 
 
-class Field(NamedTuple):
+class Field(msgspec.Struct, frozen=True):
     """One header field: `name` as written, raw folded `value`, and where it stands.
 
     `message[start:end]` is the whole field with its last line end.
@@ -47,8 +49,10 @@ class Field(NamedTuple):
         return unfold(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+_name: Callable[[Field], bytes] = attrgetter("name")
+
+
+class Header(msgspec.Struct, frozen=True):
     """The header block of a message or part.
 
     `names` are those of `fields` in lower case, in the same order. `start` and
@@ -66,16 +70,18 @@ class Header:
 
     def get(self, name: bytes) -> bytes | None:
         """Give the unfolded value of the first field of this name (any case), None without one."""
-        wanted = name.lower()
-        if wanted not in self.names:
+        names = self.names
+        if name not in names and (name := name.lower()) not in names:
             return None
-        return unfold(self.fields[self.names.index(wanted)].value)
+        return unfold(self.fields[names.index(name)].value)
 
     def all(self, name: bytes) -> list[Field]:
         """Give every field of this name (any case) in the order of the message."""
-        wanted = name.lower()
-        if wanted not in self.names:
+        names, wanted = self.names, name.lower()
+        if wanted not in names:
             return []
+        if names.count(wanted) == 1:
+            return [self.fields[names.index(wanted)]]
         return [field for field, own in zip(self.fields, self.names, strict=True) if own == wanted]
 
 
@@ -91,7 +97,15 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
     if message.startswith(b"From ", at) and (mbox := _MBOX.match(message, at, stop)):
         at = mbox.end()
     fields: list[Field] = []
-    names: list[bytes] = []
+    match, add = _PLAIN_FIELD.match, fields.append
+    for _ in range(MAX_FIELDS - 1):  # nearly all fields of all mail
+        found = match(message, at, stop)
+        if found is None:
+            break
+        name, value = found.group(1, 2)
+        behind = found.end()
+        add(Field(name, value, at, behind))
+        at = behind
     match = _FIELD.match
     while at < stop:
         found = match(message, at, stop)
@@ -101,8 +115,7 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
             defects.append("space-before-colon")
         name, value = found.group(1, 2)
         behind = found.end()
-        fields.append(Field(name, value, at, behind))
-        names.append(name.lower())
+        add(Field(name, value, at, behind))
         at = behind
         if len(fields) == MAX_FIELDS:
             defects.append("too-many-fields")
@@ -114,7 +127,8 @@ def split(message: bytes, start: int = 0, end: int | None = None) -> Header:
         defects.append("no-blank-line")
         if at < stop:
             defects.append("bad-line")
-    return Header(tuple(fields), tuple(names), start, at, tuple(defects))
+    names = tuple(map(bytes.lower, map(_name, fields)))
+    return Header(tuple(fields), names, start, at, tuple(defects))
 
 
 def without_mbox(message: bytes) -> bytes:
