@@ -9,9 +9,11 @@ that are over can be dropped whole. No address inside.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from relay.ids import made_at
@@ -33,20 +35,37 @@ class RecipientIndex:
         self._spool = spool
         self._file = -1
         self._open_month = -1
+        self._noted: list[tuple[int, Sequence[int]]] = []
 
-    def add(self, first: int, hashes: Sequence[int]) -> None:
+    def note(self, first: int, hashes: Sequence[int]) -> None:
         """Note consecutive deliveries from `first` on, one recipient hash (64 bits) each.
 
-        Ids must grow from call to call; one write per call, in the page cache when it returns (a
-        killed process loses nothing, a lost machine at most the last moments).
+        Ids must grow from call to call. Nothing can be found before `write`.
         """
-        month = _month(first)
-        if month != self._open_month:
-            self._roll(month)
-        os.write(
-            self._file,
-            b"".join(_RECORD.pack(first + at, value) for at, value in enumerate(hashes)),
-        )
+        self._noted.append((first, hashes))
+
+    def write(self) -> None:
+        """Write what was noted; it is in the page cache when this returns (a killed process loses
+        nothing, a lost machine at most the last moments).
+
+        For one thread at a time, not always the one that notes. After an OSError what was noted
+        waits for the next call.
+        """
+        pack = _RECORD.pack
+        while self._noted:
+            month, same = next(groupby(tuple(self._noted), lambda noted: _month(noted[0])))
+            some = list(same)
+            if month != self._open_month:
+                self._roll(month)
+            records = [pack(*one) for first, hashes in some for one in enumerate(hashes, first)]
+            self._append(b"".join(records))
+            del self._noted[: len(some)]
+
+    def _append(self, records: bytes) -> None:
+        written = os.write(self._file, records)
+        if written != len(records):  # the disk is full; all of it comes again
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            raise OSError(errno.ENOSPC, "no space left for the recipients of deliveries")
 
     def find(self, delivery: int, spool: int) -> int | None:
         """Give the recipient hash of a delivery that spool `spool` made, None when it is not

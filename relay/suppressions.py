@@ -35,6 +35,7 @@ REASONS = (
 )
 NO_TRACKING = "no-tracking"  # the reason of entries that stop tracking and not mail
 _LABEL = "suppression"
+_MOST_CLEAR = 20_000
 _HEADER = struct.Struct("<8sQQ")  # magic, entries, moment it stands for
 _MAGIC = b"WPSUPPR1"
 
@@ -151,6 +152,7 @@ class Suppressions:
         self._table: Table | None = None
         self._overlay: dict[int, tuple[int, str]] = {}  # entry: (moment, reason; "" for removed)
         self._told_untracked = False
+        self._clear: set[int] = set()  # deliveries found clear since the last change
         self.reload()
 
     def __len__(self) -> int:
@@ -163,6 +165,7 @@ class Suppressions:
         except FileNotFoundError:
             return
         self._table = table
+        self._clear.clear()
         self._overlay = {
             entry: told for entry, told in self._overlay.items() if told[0] >= table.as_of
         }
@@ -170,6 +173,7 @@ class Suppressions:
     def note(self, entry: int, reason: str, at: int) -> None:
         """Put an entry ("" as reason removes it) into force now."""
         known = self._overlay.get(entry)
+        self._clear.clear()
         self._told_untracked |= reason == NO_TRACKING
         if known is None or known[0] <= at:
             self._overlay[entry] = (at, reason)
@@ -183,6 +187,19 @@ class Suppressions:
             or self._look_up(entry_in_domain(account, domain, recipient))
             or (self._look_up(entry_in_campaign(campaign_hash, recipient)) if campaign_hash else "")
         )
+
+    def found_clear(self, delivery: int) -> None:
+        """Remember that `reason` said "" about the recipient of a delivery."""
+        if len(self._clear) >= _MOST_CLEAR:
+            self._clear.clear()
+        self._clear.add(delivery)
+
+    def still_clear(self, delivery: int) -> bool:
+        """Tell whether a delivery was found clear and nothing has changed since; asked once."""
+        if delivery in self._clear:
+            self._clear.remove(delivery)
+            return True
+        return False
 
     @property
     def any_untracked(self) -> bool:

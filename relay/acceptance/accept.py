@@ -23,7 +23,7 @@ from relay.acceptance.options import Options
 from relay.acceptance.senders import check_sender
 from relay.acceptance.submission import Recipient, Submission
 from relay.clock import Clock
-from relay.errors import RefusedError, SpoolFullError
+from relay.errors import RefusedError
 from relay.mail.header import Header, remove, split, without_mbox
 from relay.message import Delivery, Message, State
 from relay.settings import Account, Credential, SendingDomain, Settings, tracking_host
@@ -44,12 +44,16 @@ class Suppressions(Protocol):
         """Give why a recipient (by its hash) is suppressed in any of these scopes, or ""."""
         ...
 
+    def found_clear(self, delivery: int) -> None:
+        """Hear that nothing suppressed the recipient of this delivery just now."""
+        ...
+
 
 class Index(Protocol):
     """Remembers which delivery went to whom, by hash."""
 
-    def add(self, first: int, hashes: Sequence[int]) -> None:
-        """Note consecutive delivery ids from `first` on."""
+    def note(self, first: int, hashes: Sequence[int]) -> None:
+        """Note consecutive delivery ids from `first` on; they are there with the next commit."""
         ...
 
 
@@ -111,9 +115,6 @@ class Acceptance:
 
         Raises RefusedError with the reply to give, SpoolFullError or StorageError.
         """
-        refusal = self.spool.refuses()
-        if refusal:
-            raise SpoolFullError(refusal)
         settings, at = self.settings(), self.clock()
         account = _account(settings, submission)
         self.allowance.demand(account)
@@ -256,7 +257,7 @@ class Acceptance:
         excluded: list[tuple[int, Recipient, str]] = []
         campaign = campaign_hash(message.account, message.campaign) if message.campaign else 0
         hashes = [self.recipient_hash(str(one.mailbox)) for one in submission.recipients]
-        self.index.add(message.id + 1, hashes)
+        self.index.note(message.id + 1, hashes)
         seen: set[int] = set()
         for id_, (recipient, hash_) in enumerate(
             zip(submission.recipients, hashes, strict=True), start=message.id + 1
@@ -269,6 +270,7 @@ class Acceptance:
                 excluded.append((id_, recipient, reason))
             else:
                 kept.append((id_, recipient))
+                self.suppressions.found_clear(id_)
         return kept, excluded
 
 

@@ -174,6 +174,8 @@ class Sending:
                 outlet.dispatcher.relimit(name)
 
     def _suppressed(self, delivery: Delivery, message: Message) -> str:
+        if self._suppressions.still_clear(delivery.id):  # acceptance has just looked
+            return ""
         return self._suppressions.reason(
             message.account,
             message.sending_domain,

@@ -103,7 +103,7 @@ class Group:
             if a.claimed:
                 self._places[a.message] = Place(number, offset, length, len(ids), 0)
                 self._messages[a.message] = (0, len(a.claimed))
-                claimed += a.claimed
+                claimed += [(d.id, d.message, encode(d)) for d in a.claimed]
             if len(a.claimed) < len(ids):
                 queued += [self.queue(d) for d in a.deliveries if d.state is not State.CLAIMED]
             self._last_id = max(self._last_id, a.message, last)

@@ -8,7 +8,7 @@ everything on disk and gives the lock back; what was claimed then waits as after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -21,23 +21,17 @@ from relay.spool.cache import ContentCache
 from relay.spool.contents import Contents
 from relay.spool.desk import Desk, Totals
 from relay.spool.files import DiskFiles, Files
-from relay.spool.group import encode
 from relay.spool.handover import Handover
 from relay.spool.lock import DirectoryLock
-from relay.spool.options import MIB, SpoolOptions
-from relay.spool.protocol import (
-    Batch,
-    Due,
-    IllegalMoveError,
-)
-from relay.spool.recent import RecentBatches
+from relay.spool.options import SpoolOptions
+from relay.spool.outbox import Outbox
+from relay.spool.protocol import Due, IllegalMoveError
 from relay.spool.segments import Segments
 from relay.spool.space import Space
 from relay.spool.work import Accepting
 from relay.spool.writer import Committed, Writer
 
-_RECENT_BYTES = 4 * MIB  # outbox rows kept in memory for the link
-_HITS = 50_000  # facts that may gather while the writer is busy
+_CLAIMED = State.CLAIMED  # members of an enumeration are looked up slowly
 
 
 def open_spool(
@@ -105,8 +99,14 @@ class LocalSpool:
         self.waiting = desk.waiting
         self.change = desk.change
         self.pause = desk.pause
+        outbox = Outbox(self._hand, writer)
+        self._recent = outbox.recent
+        self.record = outbox.record
+        self.record_soon = outbox.record_soon
+        self.batches = outbox.batches
+        self.forget = outbox.forget
+        self.more = outbox.recent.more
         self._pending_octets = 0
-        self._recent = RecentBatches(writer.index.seq, _RECENT_BYTES)
         self._failed = asyncio.Event()
 
     # -- life ------------------------------------------------------------------------------
@@ -166,6 +166,12 @@ class LocalSpool:
         """Give the octets of facts that wait for the ledger."""
         return self._index.outbox_bytes
 
+    def before_commit(self, job: Callable[[], None]) -> None:
+        """Have `job` done in the writer thread before each commit: what must be there when a
+        message counts as accepted. Its OSError fails the commit.
+        """
+        self._writer.before_commit = job
+
     def slowest_commit(self) -> float:
         """Give the seconds that the longest group commit took since this was last asked."""
         slowest, self._writer.slowest_commit = self._writer.slowest_commit, 0.0
@@ -200,14 +206,18 @@ class LocalSpool:
         events: Sequence[bytes],
     ) -> asyncio.Future[None]:
         """Store a message with its deliveries; done after fsync."""
-        self._check(self.refuses())
+        why = self.refuses()
+        if why in {"failed", "closed"}:
+            raise StorageError(f"the spool is {why}")
+        if why:
+            raise SpoolFullError(f"the spool takes no new mail: {why}")
         if self._pending_octets >= self.options.pending_bytes:
             raise SpoolFullError("more mail is waiting to be written than the spool may hold")
         future = self._hand.future()
         work = self._hand.work
-        claimed = [(d.id, d.message, encode(d)) for d in deliveries if d.state is State.CLAIMED]
         if deliveries:
             envelope = record.encode_message(message)
+            claimed = [delivery for delivery in deliveries if delivery.state is _CLAIMED]
             work.accepting.append(
                 Accepting(message.id, envelope, content, deliveries, claimed, events, future)
             )
@@ -224,10 +234,10 @@ class LocalSpool:
     def _accepted(self, done: Accepting) -> None:
         self._pending_octets -= len(done.content)
         if done.claimed:
-            ours = [d for d in done.deliveries if d.state is State.CLAIMED]
-            self._claimed.update((d.id, d) for d in ours)
+            for delivery in done.claimed:
+                self._claimed[delivery.id] = delivery
             if done.future.cancelled():
-                self._give_back(ours)
+                self._give_back(done.claimed)
         if not done.future.done():
             done.future.set_result(None)
 
@@ -284,45 +294,6 @@ class LocalSpool:
         self._hand.soon()
         await asyncio.shield(future)
 
-    # -- facts -----------------------------------------------------------------------------
-
-    async def record(self, events: Sequence[bytes]) -> None:
-        """Put facts into the outbox; returns after fsync."""
-        why = self.refuses()
-        self._check(why if why not in {"disk reserve", "draining"} else "")
-        future = self._hand.future()
-        self._hand.work.events += events
-        self._hand.work.recorded.append(future)
-        self._hand.soon()
-        await asyncio.shield(future)
-
-    def record_soon(self, events: Sequence[bytes]) -> bool:
-        """Queue facts that may be lost with at most one group commit (hits)."""
-        full = self._index.outbox_bytes >= self.options.outbox_bytes
-        waiting = self._hand.work.events
-        if full or self._hand.closed or self._writer.failure or len(waiting) >= _HITS:
-            return False
-        waiting += events
-        self._hand.later()
-        return True
-
-    async def batches(self, after: int, limit: int) -> list[Batch]:
-        """Give outbox rows above `after`, in order; the latest come from memory."""
-        recent = self._recent.above(after, limit)
-        if recent is not None:
-            return recent
-        return await self._hand.read(lambda db: queries.batches(db, after, limit))
-
-    async def more(self, after: int) -> None:
-        """Wait until the outbox holds a row above `after`."""
-        await self._recent.more(after)
-
-    async def forget(self, upto: int) -> None:
-        """Drop outbox rows up to and including this sequence number."""
-        self._recent.drop(upto)
-        forgotten = self._hand.write(lambda group: edits.forget(group, upto), urgent=False)
-        await asyncio.shield(forgotten)
-
     # -- contents --------------------------------------------------------------------------
 
     async def load(self, message: int) -> tuple[Message, bytes]:
@@ -335,12 +306,6 @@ class LocalSpool:
         return not left and not self._claimed
 
     # -- between the threads ---------------------------------------------------------------
-
-    def _check(self, why: str) -> None:
-        if why in {"failed", "closed"}:
-            raise StorageError(f"the spool is {why}")
-        if why:
-            raise SpoolFullError(f"the spool takes no new mail: {why}")
 
     def _told(self, committed: Committed) -> None:
         """Take in what a group commit has brought; called by the writer through the loop."""

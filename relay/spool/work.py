@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from relay.message import Delivery, Settlement
 
 if TYPE_CHECKING:
@@ -20,15 +22,14 @@ if TYPE_CHECKING:
 Future = asyncio.Future[Any]
 
 
-@dataclass(slots=True)
-class Accepting:
+class Accepting(msgspec.Struct, eq=False):
     """A message to be stored."""
 
     message: int
     envelope: bytes
     content: bytes
     deliveries: Sequence[Delivery]
-    claimed: list[tuple[Any, ...]]  # rows of the table `claimed`
+    claimed: Sequence[Delivery]  # those that belong to whoever handed the message over
     events: Sequence[bytes]
     future: Future
 

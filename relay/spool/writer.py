@@ -70,6 +70,7 @@ class Writer(threading.Thread):
         self.space = space
         self.failure: BaseException | None = None
         self.slowest_commit = 0.0  # seconds; whoever reads it sets it back
+        self.before_commit: Callable[[], None] | None = None
         self._idle = idle
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -208,6 +209,8 @@ class Writer(threading.Thread):
                 raise
             except Exception as error:  # noqa: BLE001 - a caller's job: it is told, the rest goes on
                 return index, error
+        if self.before_commit is not None:
+            self.before_commit()
         self.segments.sync()
         group.finish()
         self.database.commit()

@@ -101,6 +101,7 @@ async def clerk(folder: Path, have: Settings) -> AsyncIterator[Clerk]:
     hashes, onward = RecipientHash(RING), Onward()
     index = RecipientIndex(folder / "recipients", 3)
     async with open_spool(folder / "spool", 3) as spool:
+        spool.before_commit(index.write)
         yield Clerk(
             acceptance=Acceptance(
                 node=Node(
