@@ -76,6 +76,12 @@ class Crowd:
         """Give a sketch of everybody."""
         return bytes(self._all().get_result(tgt_hll_type.HLL_4).serialize_updatable())
 
+    def packed(self) -> bytes:
+        """Give a sketch that counts and unites as this crowd does, larger and quicker to read."""
+        if self._first is not None and self._union is None and not self._keys:
+            return self._first
+        return bytes(self._all().get_result(tgt_hll_type.HLL_8).serialize_compact())
+
     def _united(self) -> hll_union:
         if self._union is None:
             self._union = hll_union(_LOG2_SLOTS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
@@ -45,11 +46,7 @@ def read_json(raw: bytes, kind: type[_T]) -> _T:
 
 def read_query(pairs: Iterable[tuple[str, str]], kind: type[_T]) -> _T:
     """Read query parameters as `kind`; only fields that are lists may be given more than once."""
-    lists = {
-        field.name
-        for field in msgspec.structs.fields(kind)  # type: ignore[arg-type] # Structs only
-        if get_origin(_bare(field.type)) in (tuple, list)
-    }
+    lists = _lists(kind)  # type: ignore[arg-type] # types are hashable
     values: dict[str, Any] = {}
     for name, text in pairs:
         if name in lists:
@@ -59,6 +56,16 @@ def read_query(pairs: Iterable[tuple[str, str]], kind: type[_T]) -> _T:
         else:
             values[name] = text
     return convert(values, kind, strict=False)
+
+
+@cache
+def _lists(kind: Any) -> frozenset[str]:
+    """Give the names of the fields that are lists."""
+    return frozenset(
+        field.name
+        for field in msgspec.structs.fields(kind)
+        if get_origin(_bare(field.type)) in (tuple, list)
+    )
 
 
 def convert(value: object, kind: type[_T], *, strict: bool) -> _T:

@@ -45,6 +45,7 @@ from relay.control.route import Registry
 from relay.control.suppression_feed import SuppressionFeed
 from relay.layout import Layout
 from relay.ledger.engine import Ledger
+from relay.ledger.kept import Kept
 from relay.mail.keyring import KeyRing
 from relay.notices import NoticeBoard
 from relay.submission.options import SessionLimits
@@ -200,7 +201,7 @@ def build_services(
         "suppression_files": SuppressionFiles(changes, keys),
         "suppressions": Suppressions(changes, keys),
         "audit": Audit(changes, keys),
-        "stats": Stats(changes),
+        "stats": Stats(changes, Kept()),
         "deliveries": Deliveries(ledger),
         "audiences": Audiences(ledger),
         "ledger_care": LedgerCare(ledger, changes, keys),

@@ -16,17 +16,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from metrics.catalogue import DERIVED, PERCENTILES
+from metrics.catalogue import DERIVED
 from metrics.distinct import EXACT_UPTO, RELATIVE_ERROR
-from metrics.durations import percentile
 from metrics.intervals import DAY, HOUR, Interval, as_text
 from metrics.questions import MOST_ROWS, Plan, Question, UnanswerableError, derive, plan
 from relay.ledger import crowd_counts, tables
 from relay.ledger.engine import Ledger
+from relay.ledger.facet_sums import Sums, facet_sums
+from relay.ledger.kept import Kept
 from relay.ledger.narrowing import Group, group_columns, narrowed, values_named
+from relay.ledger.percentiles import percentiles
 
 Value = int | float | None
-Sums = dict[tuple[Group, int], dict[str, int]]
 _CUBES = {DAY: tables.days, HOUR: tables.hours}
 
 
@@ -53,9 +54,13 @@ async def answer(ledger: Ledger, question: Question) -> Answer:
     return await ledger.read(lambda connection: answer_now(connection, question, planned))
 
 
-def answer_now(connection: Connection, question: Question, planned: Plan) -> Answer:
-    """Answer on a connection that is inside a transaction."""
-    sums = _largest(connection, question, planned) or _sums(connection, question, planned)
+def answer_now(
+    connection: Connection, question: Question, planned: Plan, kept: Kept | None = None
+) -> Answer:
+    """Answer on a connection that is inside a transaction; the same with what was `kept`."""
+    sums = None if kept is None else facet_sums(connection, question, planned, kept)
+    if sums is None:
+        sums = _largest(connection, question, planned) or _sums(connection, question, planned)
     found: dict[tuple[Group, int], dict[str, Value]] = {}
     stored = [name for name in question.measures if name in planned.columns or name in DERIVED]
     for (group, index), cell in sums.items():
@@ -64,10 +69,11 @@ def answer_now(connection: Connection, question: Question, planned: Plan) -> Ans
     if question.limit and question.order_by:
         first = _ranked(question, sums, {group for group, _ in sums})
     for name, measure in planned.recipients.items():
-        for at, n in crowd_counts.count(connection, question, planned, measure, first).items():
+        counts = crowd_counts.count(connection, question, planned, measure, first, kept)
+        for at, n in counts.items():
             found.setdefault(at, {})[name] = n
     if planned.percentiles:
-        for at, times in _percentiles(connection, question, planned).items():
+        for at, times in percentiles(connection, question, planned, kept).items():
             found.setdefault(at, {}).update(times)
     groups = _ranked(question, sums, {group for group, _ in found})
     return Answer(
@@ -141,26 +147,6 @@ def _sums(
                 f"more than {MOST_ROWS} rows; ask a shorter range or fewer groups"
             )
     return found
-
-
-def _percentiles(
-    connection: Connection, question: Question, planned: Plan
-) -> dict[tuple[Group, int], dict[str, Value]]:
-    d = tables.durations
-    by = group_columns(question, d.c.bucket)
-    keys: list[ColumnElement[Any]] = [*by, d.c.start, d.c.bucket]
-    statement = select(*keys, func.sum(d.c.count)).select_from(d)
-    statement = narrowed(statement, question, d, d.c.bucket)
-    counts: dict[tuple[Group, int], dict[int, int]] = {}
-    for row in connection.execute(statement.group_by(*keys)).fetchall():
-        bucket, count = int(row[-2]), int(row[-1])
-        index = max(bisect_right(planned.bounds, row[-3]) - 1, 0)
-        times = counts.setdefault((tuple(map(str, row[: len(by)])), index), {})
-        times[bucket] = times.get(bucket, 0) + count
-    return {
-        at: {name: percentile(times, PERCENTILES[name]) for name in planned.percentiles}
-        for at, times in counts.items()
-    }
 
 
 def _ranked(question: Question, sums: Sums, groups: set[Group]) -> list[Group]:

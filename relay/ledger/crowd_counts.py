@@ -1,25 +1,34 @@
 """Counts distinct recipients for an answer: sketches in range, and sightings not in them yet.
 
 Cost grows with the sketches read, two dozen microseconds each, and with what waits (bounded by
-`crowds.TIMES_AT` and `DOMAINS_AT`), never with mails.
+`crowds.TIMES_AT` and `DOMAINS_AT`), never with mails. Of past days unions are kept in memory until
+one of these days changes; the last day of a range is always read.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, Select, select
 
+from metrics.catalogue import MAILING_DIMENSIONS
 from metrics.distinct import Crowd
 from metrics.questions import Plan, Question, UnanswerableError
 from relay.ledger import tables
+from relay.ledger.changed_days import DayOf, days_of
 from relay.ledger.crowds import absorbed
+from relay.ledger.kept import Kept
 from relay.ledger.narrowing import Group, group_columns, narrowed, values_named
 
 MOST_CROWDS = 10_000
 DOMAIN_GRAIN = "domain"
+_MOST_DAYS = 5_000
+_BYTES = 2_000  # of what is kept, beside the sketch
+
+At = tuple[Group, int]
 
 
 def count(
@@ -28,22 +37,43 @@ def count(
     planned: Plan,
     measure: int,
     only: Sequence[Group] | None = None,
-) -> dict[tuple[Group, int], int]:
+    kept: Kept | None = None,
+) -> dict[At, int]:
     """Count distinct recipients per group and interval; of `only` these groups where given.
 
     Raises UnanswerableError for more groups and intervals than can be counted at once.
     """
     crowds = _Crowds(planned, None if only is None else set(only))
-    for start, sketch, *names in connection.execute(_sketched(question, planned, measure, only)):
-        crowds.at(start, names).add_sketch(bytes(sketch))
+    asked = _Asked(question, planned, measure, only)
+    days = None if kept is None else _days(connection, asked)
+    if kept is None or not days:
+        crowds.read(connection, asked)
+    else:
+        last = days[-1].start  # today's changes all the time
+        past = asked.over(question.since, last)
+        _unite_past(connection, past, [day for day in days if day.start < last], kept, crowds)
+        crowds.read(connection, asked.over(last, question.until))
     seen: dict[tuple[Any, ...], list[int]] = {}
-    for key, *place in connection.execute(
-        _waiting_ones(connection, question, planned, measure, only)
-    ).fetchall():
+    for key, *place in connection.execute(_waiting_ones(connection, asked)).fetchall():
         seen.setdefault(tuple(place), []).append(key)
     for (start, *names), keys in seen.items():
         crowds.at(start, names).add(keys)
     return {at: crowd.count() for at, crowd in crowds.found.items()}
+
+
+class _Asked(NamedTuple):
+    """What is asked about distinct recipients."""
+
+    question: Question
+    planned: Plan
+    measure: int
+    only: Sequence[Group] | None
+
+    def over(self, since: int, until: int) -> _Asked:
+        """Give the same over another range; intervals stay as they are."""
+        return self._replace(
+            question=msgspec.structs.replace(self.question, since=since, until=until)
+        )
 
 
 class _Crowds:
@@ -53,6 +83,11 @@ class _Crowds:
         self._bounds = planned.bounds
         self._wanted = wanted
         self.found: dict[tuple[Group, int], Crowd] = {}
+
+    def read(self, connection: Connection, asked: _Asked) -> None:
+        """Unite the sketches in range."""
+        for start, sketch, *names in connection.execute(_sketched(asked)):
+            self.at(start, names).add_sketch(bytes(sketch))
 
     def at(self, start: int, names: Iterable[object]) -> Crowd:
         """Give the crowd that a cell belongs to; of a group nobody asked for, one to throw away."""
@@ -64,43 +99,96 @@ class _Crowds:
                 f"recipients of more than {MOST_CROWDS} groups and intervals; ask for the first "
                 "so many groups (order_by, limit) or a shorter range"
             )
-        at = group, max(bisect_right(self._bounds, start) - 1, 0)
-        crowd = self.found.get(at)
+        return self.of(group, max(bisect_right(self._bounds, start) - 1, 0))
+
+    def of(self, group: Group, index: int) -> Crowd:
+        """Give the crowd of a group and interval."""
+        crowd = self.found.get((group, index))
         if crowd is None:
-            crowd = self.found[at] = Crowd()
+            crowd = self.found[group, index] = Crowd()
         return crowd
 
 
-def _sketched(
-    question: Question, planned: Plan, measure: int, only: Sequence[Group] | None
-) -> Select[Any]:
+def _days(connection: Connection, asked: _Asked) -> list[DayOf] | None:
+    """Give the mailings' days in range; None where nothing can be kept: by the hour, or where
+    recipient domains are not known before reading."""
+    if asked.planned.recipient_grain == "hour" or _values(asked) is None:
+        return None
+    return days_of(connection, asked.question, _MOST_DAYS)
+
+
+def _unite_past(
+    connection: Connection, asked: _Asked, days: Sequence[DayOf], kept: Kept, crowds: _Crowds
+) -> None:
+    """Unite the sketches of these days: those that are kept united, the others read."""
+    gathered: dict[At, list[DayOf]] = {}
+    for day in days:
+        index = max(bisect_right(asked.planned.bounds, day.start) - 1, 0)
+        gathered.setdefault((day.names, index), []).append(day)
+    missing: dict[At, tuple[Hashable, Hashable]] = {}
+    for (names, index), some in gathered.items():
+        which = tuple(day[:2] for day in some)
+        state: Hashable = tuple(day.times for day in some)
+        for group, values in _groups(asked, names):
+            name: Hashable = ("crowd", asked.measure, values, which)
+            packed = kept.get(name, state)
+            if packed is None:
+                missing[group, index] = name, state
+            elif packed:
+                crowds.of(group, index).add_sketch(packed)
+    if not missing:
+        return
+    read = _Crowds(asked.planned, {group for group, _ in missing})
+    read.read(connection, asked)
+    for (group, index), (name, state) in missing.items():
+        crowd = read.found.get((group, index))
+        packed = b"" if crowd is None else crowd.packed()
+        kept.put(name, state, packed, len(packed) + _BYTES)
+        if packed:
+            crowds.of(group, index).add_sketch(packed)
+
+
+def _groups(asked: _Asked, names: Group) -> Iterator[tuple[Group, tuple[str, ...]]]:
+    """Give the groups that a mailing's days go into, each with the recipient domains it holds."""
+    values = _values(asked) or []
+    at = [n for n, name in enumerate(asked.question.group_by) if name not in MAILING_DIMENSIONS]
+    if not at:
+        yield names, tuple(values)
+        return
+    wanted = None if asked.only is None else set(asked.only)
+    for value in values:
+        group = (*names[: at[0]], value, *names[at[0] :])
+        if wanted is None or group in wanted:
+            yield group, (value,)
+
+
+def _values(asked: _Asked) -> list[str] | None:
+    """Give the recipient domains that are asked for, [""] where none matters, None for any."""
+    if asked.planned.recipient_grain != DOMAIN_GRAIN:
+        return [""]
+    return values_named(asked.question, asked.only)
+
+
+def _sketched(asked: _Asked) -> Select[Any]:
     """Select the sketches in range; where few recipient domains are named, theirs alone."""
-    k = tables.sketches
-    statement = select(k.c.start, k.c.sketch, *group_columns(question, k.c.value))
-    few = values_named(question, only) if planned.recipient_grain == DOMAIN_GRAIN else None
-    places = tables.hours if planned.recipient_grain == "hour" else tables.days
-    statement = statement.select_from(k).where(
-        k.c.measure == measure, k.c.grain == planned.recipient_grain
-    )
+    k, grain = tables.sketches, asked.planned.recipient_grain
+    statement = select(k.c.start, k.c.sketch, *group_columns(asked.question, k.c.value))
+    places = tables.hours if grain == "hour" else tables.days
+    statement = statement.select_from(k).where(k.c.measure == asked.measure, k.c.grain == grain)
+    few = values_named(asked.question, asked.only) if grain == DOMAIN_GRAIN else None
     if few is not None:
         statement = statement.where(k.c.value.in_(few))
-    return narrowed(statement, question, k, k.c.value, places)
+    return narrowed(statement, asked.question, k, k.c.value, places)
 
 
-def _waiting_ones(
-    connection: Connection,
-    question: Question,
-    planned: Plan,
-    measure: int,
-    only: Sequence[Group] | None,
-) -> Select[Any]:
+def _waiting_ones(connection: Connection, asked: _Asked) -> Select[Any]:
     """Select the sightings in range that are not in sketches yet."""
-    s = tables.sightings
+    s, question = tables.sightings, asked.question
     statement = select(s.c.recipient_key, s.c.start, *group_columns(question, s.c.recipient_domain))
-    statement = statement.select_from(s).where(s.c.measure == measure)
-    if planned.recipient_grain != DOMAIN_GRAIN:
+    statement = statement.select_from(s).where(s.c.measure == asked.measure)
+    if asked.planned.recipient_grain != DOMAIN_GRAIN:
         statement = statement.where(s.c.id > absorbed(connection))
-    few = values_named(question, only)
+    few = values_named(question, asked.only)
     if few is not None:
         statement = statement.where(s.c.recipient_domain.in_(few))
     return narrowed(statement, question, s, s.c.recipient_domain)

@@ -32,6 +32,7 @@ from metrics.measures import (
 )
 from metrics.sheet import DOMAIN
 from relay.ledger import sealing, tables
+from relay.ledger.changed_days import count_changes
 from relay.ledger.statements import Row, fetch_all, run_many
 
 Cell = tuple[int, str, int, int, str]  # measure, grain, start, mailing, value
@@ -181,6 +182,7 @@ def _add(connection: Connection, crowds: dict[Cell, set[int]]) -> None:
         _PUT,
         [(*cell, add_to(known.get(cell), crowds[cell])) for cell in sorted(crowds)],
     )
+    count_changes(connection, {cell[2:4] for cell in crowds})
 
 
 def _sketches(connection: Connection, cells: Iterable[Cell]) -> Iterator[tuple[Cell, bytes]]:
@@ -213,6 +215,7 @@ def rebuild(connection: Connection) -> int:
                 k.start < day + DAY,
             )
         )
+        count_changes(connection, [(day, mailing)])
         seen = _seen(connection, measure, day, mailing)
         _add(connection, _by_time(seen))
         _add(connection, _by_domain(connection, seen))

@@ -15,6 +15,7 @@ from metrics.intervals import DAY, HOUR
 from metrics.measures import NAMES
 from metrics.sheet import Cell, Sheet, coarser
 from relay.ledger import sealing, tables
+from relay.ledger.changed_days import count_changes
 from relay.ledger.statements import Row, add_up, insert, run_many
 
 K = TypeVar("K", bound=tuple[Any, ...])
@@ -40,6 +41,10 @@ def post(connection: Connection, sheet: Sheet) -> None:
         add_cells(connection, table, TIME_KEYS, cells)
     facets = sealing.resolve(connection, sheet.facet_cells())
     add_cells(connection, tables.facets, FACET_KEYS, facets)
+    count_changes(
+        connection,
+        [*quarters, *(key[1:3] for key in facets), *(key[:2] for key in sheet.durations)],
+    )
     run_many(connection, _DURATIONS, [(*key, n) for key, n in sorted(sheet.durations.items()) if n])
     run_many(connection, _SIGHTINGS, [key for key, n in sheet.seen.items() if n > 0])
     gone = {key[:3] for key, n in sheet.seen.items() if n < 0}

@@ -17,6 +17,7 @@ from metrics.intervals import DAY
 from metrics.measures import INDEX, NAMES, WIDTH
 from metrics.sheet import DOMAIN, OTHER, Cell, add_cell
 from relay.ledger import tables
+from relay.ledger.changed_days import count_changes
 from relay.ledger.statements import add_up, run_many
 
 FacetKey = tuple[str, int, int, str]
@@ -148,6 +149,7 @@ def _seal_day(connection: Connection, day: Day) -> int:
             for mailing, cell in sorted(tail.items())
         ],
     )
+    count_changes(connection, [(day.start, mailing) for mailing in tail])
     if day.facet == DOMAIN:
         _seal_sketches(connection, day.start, sorted(tail), kept)
     return len(weights.keys() - kept)

@@ -252,6 +252,15 @@ carried = Table(  # what pruned deliveries counted in cells that can still be ch
     sqlite_with_rowid=False,
 )
 
+changes = Table(  # how often anything of a mailing's day has changed; a day without a row: never
+    "changes",
+    metadata,
+    _key("start"),
+    _key("mailing"),
+    _number("times"),
+    sqlite_with_rowid=False,
+)
+
 sealed = Table(  # days whose facet values beyond the top 1,000 were put into "other"
     "sealed",
     metadata,

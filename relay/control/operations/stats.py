@@ -28,6 +28,7 @@ from relay.control.operations.words import Body, Entry, domain_name, harmless_ce
 from relay.control.route import route
 from relay.errors import InvalidError, NotFoundError, OperationError
 from relay.ledger.answers import Answer, answer_now
+from relay.ledger.kept import Kept
 from relay.ledger.settings_tables import domains
 
 _DEFAULT_DAYS = 30
@@ -92,9 +93,10 @@ class Catalogue(Entry, frozen=True):
 class Stats:
     """Operations on statistics."""
 
-    def __init__(self, changes: Changes) -> None:
-        """Take the door to the ledger."""
+    def __init__(self, changes: Changes, kept: Kept) -> None:
+        """Take the door to the ledger, and what was read through it before."""
         self._changes = changes
+        self._kept = kept
 
     @route("GET", "/stats/catalogue", scope=Scope.READ)
     async def catalogue(self, caller: Caller) -> Catalogue:
@@ -179,7 +181,7 @@ class Stats:
         try:
             planned = plan(question)
             return await self._changes.read(
-                lambda connection: answer_now(connection, question, planned)
+                lambda connection: answer_now(connection, question, planned, self._kept)
             )
         except UnanswerableError as problem:
             raise QuestionRefusedError(str(problem)) from None

@@ -145,6 +145,14 @@ class Visit:
         """Ask an operation; give its answer as plain values. Raises OperationError."""
         return await self._call(Asked(method="GET", path=PREFIX + path, query=tuple(query)))
 
+    async def ask_raw(self, path: str, query: Query = ()) -> msgspec.Raw:
+        """Ask an operation; give its answer as the JSON it is. Raises OperationError."""
+        asked = Asked(method="GET", path=PREFIX + path, query=tuple(query))
+        found = await call(self.desk.services.registry, self.caller, asked)
+        if isinstance(found.content, AsyncIterator):
+            raise TypeError(f"{path} answers with a stream")
+        return msgspec.Raw(found.content)
+
     async def tell(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """Have an operation change something; values that are None are left out."""
         raw = b""

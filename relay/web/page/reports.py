@@ -28,6 +28,9 @@ _MEASURES = (
     "opened_human,open_rate,clicks_human,clicked_human,click_rate,unsubscribed,complained"
 )
 _LISTED = "requested,sent,delivered,bounces,opened_human,clicked_human,unsubscribed,complained"
+_CHARTED = ("sent", "delivered", "bounces", "opens_human", "clicks_human")
+_MOST_GROUPS = 100  # shown; the CSV has all of them
+_MOST_ROWS = 300  # of the table
 _QUARTER_DAYS = 2  # up to so many days a chart goes by 15 minutes
 _HOUR_DAYS = 14
 
@@ -77,14 +80,14 @@ class Reports:
         """Give the answers of all widgets of a report."""
         kind, _, about = _about(visit)
         since, until = _range(visit)
-        answers = {}
+        answers: dict[str, object] = {}
         for one in REPORTS[kind]:
             question = one.question((*about, *_bounds(since, until)), _interval(since, until))
             try:
-                answers[one.id] = await visit.ask("/stats", question)
+                answers[one.id] = await visit.ask_raw("/stats", question)
             except OperationError as problem:
                 answers[one.id] = {"rows": [], "problem": problem.detail}
-        return web.json_response(answers)
+        return web.Response(body=msgspec.json.encode(answers), content_type="application/json")
 
     async def report_csv(self, visit: Visit) -> web.StreamResponse:
         """Give a widget's answer as CSV."""
@@ -117,11 +120,13 @@ class Reports:
     async def statistics(self, visit: Visit) -> web.StreamResponse:
         """Answer a question that was put together in a form."""
         question = _question(visit)
+        split = visit.request.query.get("group_by", "")
+        most = [("order_by", "requested"), ("limit", str(_MOST_GROUPS))] if split else []
         rows: list[dict[str, Any]] = []
         notes: tuple[str, ...] = ()
         problem = ""
         try:
-            answer = await visit.ask("/stats", question)
+            answer = await visit.ask("/stats", question + most)
             rows, notes = answer["rows"], answer["notes"]
         except OperationError as refused:
             problem = refused.detail
@@ -129,11 +134,14 @@ class Reports:
         return visit.show(
             "statistics.html",
             title="Data statistics",
-            rows=rows,
+            rows=rows[:_MOST_ROWS],
+            charted=[_charted(row) for row in rows],
+            series=_CHARTED,
+            cut=len(rows) > _MOST_ROWS or _groups(rows, split) >= _MOST_GROUPS,
             notes=notes,
             problem=problem,
             columns=_names(_MEASURES),
-            split=visit.request.query.get("group_by", ""),
+            split=split,
             splits=_SPLITS,
             intervals=[one.value for one in Interval],
             chosen=dict(question),
@@ -148,6 +156,15 @@ class Reports:
 
 def _names(joined: str) -> tuple[str, ...]:
     return tuple(joined.split(","))
+
+
+def _charted(row: dict[str, Any]) -> dict[str, Any]:
+    """Give what the chart draws of a row."""
+    return {**row, "values": {name: row["values"][name] for name in _CHARTED}}
+
+
+def _groups(rows: list[dict[str, Any]], split: str) -> int:
+    return len({row["group"][split] for row in rows}) if split else 0
 
 
 def _about(visit: Visit) -> tuple[str, str, tuple[tuple[str, str], ...]]:
