@@ -1,7 +1,7 @@
 """Texts with the words of a bad address in them that are about something else: nobody is hard.
 
-Sender, policy, rate, name service, filters: what a list of phrases takes for an unknown user at first
-sight. Three of sixty such texts are still read wrongly; they are not here (docs/returns.md).
+Sender, policy, rate, name service, filters: what a list of phrases takes for an unknown user at
+first sight. Three of sixty such texts are still read wrongly; docs/returns.md says so.
 """
 
 import pytest
