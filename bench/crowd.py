@@ -1,9 +1,9 @@
 """Many SMTP clients that do no good, in a process of their own: connected and silent, or one octet
 now and then.
 
-    python -m bench.crowd PORT COUNT [--drip SECONDS]
+    python -m bench.crowd PORT COUNT [--drip SECONDS] [--tls]
 
-Each fifty come from an address of their own on loopback. Prints one line of JSON when all are
+With `--tls` the port is one of implicit TLS; the handshake is done, then nothing. Each fifty come from an address of their own on loopback. Prints one line of JSON when all are
 connected (greeted, refused, failed), another when the server has cut the last or standard input
 ends (cut, seconds until the last was).
 """
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import ssl
 import sys
 import time
 from collections import Counter
@@ -56,12 +57,21 @@ class Loiterer(asyncio.Protocol):
             self.greeted.set_result(None)
 
 
+def _any_certificate() -> ssl.SSLContext:
+    """Trust whoever answers: the relay made its certificate itself."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 async def main(options: argparse.Namespace) -> None:
     """Connect, loiter, tell."""
     loop = asyncio.get_running_loop()
     counts: Counter[str] = Counter()
     open_ones: set[Loiterer] = set()
     room = asyncio.Semaphore(_AT_ONCE)
+    trust = _any_certificate() if options.tls else None
 
     async def connect(number: int) -> None:
         group = number // _PER_ADDRESS
@@ -72,6 +82,8 @@ async def main(options: argparse.Namespace) -> None:
                     lambda: Loiterer(counts, open_ones),
                     *("127.0.0.1", options.port),
                     local_addr=source,
+                    ssl=trust,
+                    server_hostname="localhost" if trust else None,
                 )
                 await asyncio.wait_for(one.greeted, 60)
             except (OSError, TimeoutError):
@@ -100,4 +112,5 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("--drip", type=float, default=0.0, help="seconds between two octets")
+    parser.add_argument("--tls", action="store_true", help="the port is one of implicit TLS")
     uvloop.run(main(parser.parse_args()))

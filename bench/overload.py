@@ -136,12 +136,16 @@ async def latecomer(port: int) -> tuple[int, float]:
     return 30, float("inf")
 
 
-async def crowd(bench: Bench, count: int) -> None:
-    """L01, L02: as many as may connect and more, an octet every ten seconds; then all are cut."""
+async def crowd(bench: Bench, count: int, *, tls: bool = False) -> None:
+    """L01, L02: as many as may connect and more, an octet every ten seconds; then all are cut.
+
+    With `tls` at the door of implicit TLS, handshakes done.
+    """
     before = bench.memory
+    port = bench.relay.address("tls" if tls else "submission")[1]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.crowd", str(bench.relay.address("submission")[1])),
-        *(str(count), "--drip", "10"),
+        *(sys.executable, "-m", "bench.crowd", str(port)),
+        *(str(count), "--drip", "10", *(["--tls"] if tls else [])),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -157,7 +161,8 @@ async def crowd(bench: Bench, count: int) -> None:
     await process.wait()
     greeted, refused = said.get("greeted", 0), said.get("refused", 0)
     told = f"{greeted} taken in {said['seconds']:.0f} s, {refused} refused; memory before {before}"
-    row(f"{count} that loiter", told, f"a new client: {took:.0f} ms, try {tries}", during)
+    where = " under TLS" if tls else ""
+    row(f"{count} that loiter{where}", told, f"a new client: {took:.0f} ms, try {tries}", during)
     gone = f"{cut.get('cut', 0)} cut after {cut['seconds']:.0f} s"
     row("the same, an octet in 10 s", gone, shown(times), bench.memory)
 
@@ -246,6 +251,7 @@ async def main(options: argparse.Namespace) -> None:
                         "deaf": lambda: deaf(bench),
                         "large": lambda: large(bench, options.large),
                         "crowd": lambda: crowd(bench, options.crowd),
+                        "tls": lambda: crowd(bench, options.crowd, tls=True),
                     }[case]()
         finally:
             sink.stop()
@@ -256,5 +262,5 @@ if __name__ == "__main__":
     parser.add_argument("--crowd", type=int, default=10_000)
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--large", type=int, default=60)
-    parser.add_argument("--cases", default="load,clicks,deaf,large,crowd")
+    parser.add_argument("--cases", default="load,clicks,deaf,large,crowd,tls")
     uvloop.run(main(parser.parse_args()))
