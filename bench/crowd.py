@@ -3,9 +3,10 @@ now and then.
 
     python -m bench.crowd PORT COUNT [--drip SECONDS] [--tls]
 
-With `--tls` the port is one of implicit TLS; the handshake is done, then nothing. Each fifty come from an address of their own on loopback. Prints one line of JSON when all are
-connected (greeted, refused, failed), another when the server has cut the last or standard input
-ends (cut, seconds until the last was).
+With `--tls` the port is one of implicit TLS; the handshake is done, then nothing. Each fifty come
+from an address of their own on loopback. Prints one line of JSON when all are connected (greeted,
+refused, failed), another when the server has cut the last or standard input ends (cut, seconds
+until the last was).
 """
 
 from __future__ import annotations
