@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from enum import StrEnum
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from metrics.events import Kind
 from metrics.fate import NUMBER
 from relay.ledger import tables
 from relay.ledger.engine import Ledger
+from relay.ledger.state_walk import ends, walk
 
 PAGE = 1000
 _d, _m = tables.deliveries.c, tables.mailings.c
@@ -121,15 +123,38 @@ def _page(connection: Connection, wanted: Wanted, after: int) -> list[Member]:
     if not wanted.everybody:
         condition = _BY_PEOPLE.get(wanted.audience, condition)
     rare = _RARE.get(wanted.audience)
-    mailings = select(_m.id).where(_m.account == wanted.account, _m.campaign == wanted.campaign)
+    mailings = _mailings(connection, wanted)
+    statement = _members(wanted).where(
+        _d.mailing.in_(mailings),
+        _d.id > after,
+        _d.recipient != "",
+        condition,  # "": erased
+    )
+    if rare is None:
+        return _read(connection, statement)
+    first, behind = ends(connection, mailings)
+    found: list[Member] = []
+    for ids in walk(connection, rare, max(first, after + 1), behind, at_first=2 * PAGE):
+        found += _read(connection, statement.where(_d.id.in_(ids)))
+        if len(found) >= PAGE:
+            break
+    return found[:PAGE]
+
+
+def _mailings(connection: Connection, wanted: Wanted) -> list[int]:
+    conditions = [_m.account == wanted.account, _m.campaign == wanted.campaign]
     if wanted.sending_domain:
-        mailings = mailings.where(_m.sending_domain == wanted.sending_domain)
+        conditions.append(_m.sending_domain == wanted.sending_domain)
+    return list(connection.scalars(select(_m.id).where(*conditions)))
+
+
+def _members(wanted: Wanted) -> Select[Any]:
     opened, clicked = (
         (_d.opened_at, _d.clicked_at)
         if wanted.everybody or wanted.audience is Audience.MACHINE_ONLY
         else (_d.opened_human_at, _d.clicked_human_at)
     )
-    statement = (
+    return (
         select(
             _d.id.label("delivery"),
             _d.recipient,
@@ -139,17 +164,10 @@ def _page(connection: Connection, wanted: Wanted, after: int) -> list[Member]:
             clicked.label("clicked_at"),
         )
         .join(tables.mailings, _m.id == _d.mailing)
-        .where(
-            _d.mailing.in_(list(connection.scalars(mailings))),
-            _d.id > after,
-            _d.recipient != "",  # erased
-            condition,
-        )
         .order_by(_d.id)
         .limit(PAGE)
     )
-    if rare:
-        one = tables.deliveries.alias("one")
-        each = [select(one.c.id).where(text(words), one.c.id > after) for words in rare]
-        statement = statement.where(or_(*(_d.id.in_(ids) for ids in each)))
+
+
+def _read(connection: Connection, statement: Select[Any]) -> list[Member]:
     return [Member(**row) for row in connection.execute(statement).mappings()]

@@ -8,6 +8,7 @@ message with more recipients than the window is given in parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
@@ -18,9 +19,20 @@ from relay.ledger import tables
 from relay.ledger.engine import Ledger
 
 WINDOW = 5_000
+_PER_MESSAGE = 8  # deliveries looked at first, for each message of a page
 _MOST_MAILINGS = 50
 _d, _m = tables.deliveries.c, tables.mailings.c
 _LATER = _d.later_category.in_(["hard", "soft"])
+_COUNTED = {
+    "delivered": and_(_d.final == NUMBER[Kind.DELIVERED], ~_LATER),
+    "bounced": or_(_d.final == NUMBER[Kind.BOUNCED], _LATER),
+    "failed": and_(_d.final == NUMBER[Kind.FAILED], ~_LATER),
+    "excluded": _d.final == NUMBER[Kind.EXCLUDED],
+    "opened_human": _d.opened_human_at > 0,
+    "clicked_human": _d.clicked_human_at > 0,
+    "unsubscribed": _d.unsubscribed_at > 0,
+    "complained": _d.complained_at > 0,
+}
 
 
 class MessageFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,45 +84,56 @@ async def messages_page(ledger: Ledger, wanted: Wanted) -> MessagesPage:
 
 
 def _page(connection: Connection, wanted: Wanted) -> MessagesPage:
-    ids = _newest(connection, wanted)
+    """Look at some of the newest deliveries, and at more where these are of too few messages."""
+    few = min(WINDOW, _PER_MESSAGE * wanted.limit)
+    page = _look(connection, wanted, few)
+    if page.more and len(page.messages) < wanted.limit and few < WINDOW:
+        page = _look(connection, wanted, WINDOW)
+    return page
+
+
+def _look(connection: Connection, wanted: Wanted, window: int) -> MessagesPage:
+    ids = _newest(connection, wanted, window)
     if not ids:
         return MessagesPage(messages=(), more=False)
-    counted = {
-        "delivered": and_(_d.final == NUMBER[Kind.DELIVERED], ~_LATER),
-        "bounced": or_(_d.final == NUMBER[Kind.BOUNCED], _LATER),
-        "failed": and_(_d.final == NUMBER[Kind.FAILED], ~_LATER),
-        "excluded": _d.final == NUMBER[Kind.EXCLUDED],
-        "opened_human": _d.opened_human_at > 0,
-        "clicked_human": _d.clicked_human_at > 0,
-        "unsubscribed": _d.unsubscribed_at > 0,
-        "complained": _d.complained_at > 0,
-    }
     first = func.min(_d.id)
     statement = (
         select(
             _d.message,
+            _d.mailing,
             first.label("first"),
-            *(_m[name] for name in ("account", "sending_domain", "campaign", "template")),
             func.max(_d.subject).label("subject"),
             func.min(_d.requested_at).label("requested_at"),
             func.count().label("requested"),
-            *(func.sum(case((holds, 1), else_=0)).label(name) for name, holds in counted.items()),
+            *(func.sum(case((holds, 1), else_=0)).label(name) for name, holds in _COUNTED.items()),
         )
-        .join(tables.mailings, _m.id == _d.mailing)
-        .where(_d.id.in_(select(_d.id).where(_among(connection, wanted), _d.id >= ids[-1])))
-        .where(_d.id <= ids[0])
-        .group_by(_d.message, _m.account, _m.sending_domain, _m.campaign, _m.template)
+        .where(_d.id >= ids[-1], _d.id <= ids[0])
+        .where(_d.id.in_(ids) if window < WINDOW else _among(connection, wanted))
+        .group_by(_d.message, _d.mailing)
         .order_by(first.desc())
     )
-    found = [MessageFigures(**row) for row in connection.execute(statement).mappings()]
-    full = len(ids) == WINDOW
-    if full and len(found) > 1:
-        found.pop()  # the window may have cut it; the next page begins with it
-    more = full or len(found) > wanted.limit
-    return MessagesPage(messages=tuple(found[: wanted.limit]), more=more)
+    rows = [dict(row) for row in connection.execute(statement).mappings()]
+    full = len(ids) == window
+    if full and len(rows) > 1:
+        rows.pop()  # the window may have cut it; the next page begins with it
+    more = full or len(rows) > wanted.limit
+    return MessagesPage(messages=_named(connection, rows[: wanted.limit]), more=more)
 
 
-def _newest(connection: Connection, wanted: Wanted) -> list[int]:
+def _named(connection: Connection, rows: list[dict[str, Any]]) -> tuple[MessageFigures, ...]:
+    """Put in what mailings are called."""
+    columns = [_m[name] for name in ("id", "account", "sending_domain", "campaign", "template")]
+    numbers = {row["mailing"] for row in rows}
+    found = connection.execute(select(*columns).where(_m.id.in_(numbers))).mappings()
+    names = {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in found}
+    made = [{**row, **names[row["mailing"]]} for row in rows]
+    return tuple(
+        MessageFigures(**{name: row[name] for name in MessageFigures.__struct_fields__})
+        for row in made
+    )
+
+
+def _newest(connection: Connection, wanted: Wanted, window: int) -> list[int]:
     """Give the newest ids of what is wanted, up to the window."""
     newest = _d.id < (wanted.before or 1 << 62)
     mailings = _mailings(connection, wanted)
@@ -120,9 +143,9 @@ def _newest(connection: Connection, wanted: Wanted) -> list[int]:
         each = [_among(connection, wanted)]
     found: set[int] = set()
     for one in each:
-        statement = select(_d.id).where(one, newest).order_by(_d.id.desc()).limit(WINDOW)
+        statement = select(_d.id).where(one, newest).order_by(_d.id.desc()).limit(window)
         found.update(connection.scalars(statement))
-    return sorted(found, reverse=True)[:WINDOW]
+    return sorted(found, reverse=True)[:window]
 
 
 def _among(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:

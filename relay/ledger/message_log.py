@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, Select, and_, not_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, not_, select
 
 from metrics.events import Kind
 from metrics.fate import KINDS, NUMBER
 from relay.ledger import tables
 from relay.ledger.engine import Ledger
 from relay.ledger.recipient_keys import load_recipient_keys
+from relay.ledger.state_walk import ends, nth_newest, walk
 
 MOST_AT_ONCE = 1000
 _WINDOW = 50_000
@@ -243,23 +244,18 @@ def _in_state(
     """
     first, last = 0, wanted.before or 1 << 62
     if mailings is not None and len(mailings) <= _MOST_MAILINGS:
-        ends = [
-            connection.scalar(select(_d.id).where(_d.mailing == one).order_by(order).limit(1)) or 0
-            for one in mailings
-            for order in (_d.id, _d.id.desc())
-        ]
-        first, last = min(ends, default=0), min(last, max(ends, default=0) + 1)
-    one = tables.deliveries.alias("one")
-    found: list[Select[tuple[int]]] = [
-        select(one.c.id)
-        .where(text(condition), one.c.id >= first, one.c.id < last)
-        .order_by(one.c.id.desc())
-        .limit(_STATE_WINDOW)
-        for condition in _INDEXED[wanted.state or Stage.WAITING]
-    ]
-    ends = [connection.scalar(each.offset(_STATE_WINDOW - 1).limit(1)) or 0 for each in found]
-    looked = or_(*(_d.id.in_(each) for each in found))
-    return _ids(connection, [*conditions, looked, _d.id >= max(ends)], wanted), max(ends)
+        first, behind = ends(connection, mailings)
+        last = min(last, behind)
+    words = _INDEXED[wanted.state or Stage.WAITING]
+    floor = max(nth_newest(connection, each, first, last, _STATE_WINDOW) for each in words)
+    found: list[int] = []
+    for ids in walk(
+        connection, words, max(first, floor), last, newest_first=True, at_first=2 * wanted.limit
+    ):
+        found += _ids(connection, [*conditions, _d.id.in_(ids)], wanted)
+        if len(found) >= wanted.limit:
+            break
+    return found[: wanted.limit], floor
 
 
 def _floor(connection: Connection, wanted: Search, mailing: int | None) -> int:
