@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -29,11 +28,12 @@ from relay.departure.signers import Signers
 from relay.message import Delivery, Message, State
 from relay.settings import Account, DkimKey, SendingDomain, Settings, Switch
 from tracking.offline import RING
-from tracking.plan import Readings, Switches, compile_plan
+from tracking.packed import pack
+from tracking.plan import Readings, Switches
+from tracking.reading import Packed
 
 AT = 1_790_000_000 * SECOND
 BASE_URL = "https://t.relay.test"
-_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,8 @@ def route(size: int) -> Route:
     def plan(number: int) -> Message:
         content = contents[number] = numbered(template, number)
         switches = Switches(opens=True, clicks=True)
-        made = compile_plan(content, switches, base_url=BASE_URL, known=known)
-        return message(number, len(content), _encode(made))
+        made = pack(content, switches, base_url=BASE_URL, known=known)
+        return message(number, len(content), made)
 
     def depart(mail: Message) -> Outgoing:
         made = departure.depart(delivery(mail.id), mail, contents.pop(mail.id))
@@ -82,12 +82,12 @@ def route(size: int) -> Route:
     return Route(
         plan=plan,
         depart=depart,
-        check=lambda mail: check_content(mail.content),
+        check=lambda mail: check_content(mail.content, clean=mail.clean),
         bare=lambda: key.sign(b"x", PKCS1v15(), SHA256()),  # type: ignore[call-arg]
     )
 
 
-def message(number: int, size: int, plan: bytes) -> Message:
+def message(number: int, size: int, plan: Packed) -> Message:
     """Give the message as acceptance stores it."""
     return Message(
         id=number,
@@ -103,7 +103,8 @@ def message(number: int, size: int, plan: bytes) -> Message:
         size=size,
         opens=True,
         clicks=True,
-        plan=plan,
+        plan=plan.data,
+        plan_at=plan.at,
         unsubscribe=True,
     )
 

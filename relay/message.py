@@ -47,6 +47,7 @@ class Message(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     envid: bytes = b""
     ret: str = ""
     pool: str = ""  # of source addresses, as the message asked; "": the sending domain's
+    plan_at: int = 0  # where in the content the plan's offsets count from
 
 
 class State(int, Enum):

@@ -21,13 +21,15 @@ bad-host, own-host, list-unsubscribe, excluded-by-VENDOR, too-long, query-charse
 template, select, frameset; or its part's.
 """
 
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
 
 from relay.mail.mime import Part, Tree, walk
 from tracking.fields import encoding_field, unsubscribe_urls
-from tracking.parts import candidates
+from tracking.parts import Left, candidates
 from tracking.reading import Reading, Rules, Switches, read_part, shifted
 from tracking.readings import Readings
 from tracking.splice import Hole
@@ -71,6 +73,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
 
     `host` is the tracking host the plan's URLs name. `links` are the destination fields by link
     index, `holes` those in the raw message and `parts` the parts encoded anew, both in order.
+    Offsets count in the message, or with a `size` in the one part of so many octets that is changed
+    (`packed.py`): such a plan is the same wherever the part stands.
     """
 
     skipped: str
@@ -80,6 +84,7 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     parts: list[PartEdit] = []
     decisions: list[Decision] = []
     has_pixel: bool = False
+    size: int = 0
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -110,17 +115,22 @@ def compile_plan(
     an earlier message had; the plan is the same without. Raises ValueError for a base URL
     without scheme and host, nothing for any message.
     """
-    host = (urlsplit(base_url).hostname or "").lower()
-    web = base_url.startswith(("http://", "https://")) and base_url.isascii()
-    if not host or not web or base_url.endswith("/"):
-        raise ValueError(f"base URL {base_url!r}: expected scheme and host, like https://t.test")
-    limits = budget or Budget()
-    if not (switches.opens or switches.clicks):
-        return Plan("switched-off", host)
+    compiler = prepare(message, switches, base_url, own_hosts, known, budget or Budget())
+    refusal = compiler.refusal(rewrite_signed=rewrite_signed)
+    return Plan(refusal, compiler.host) if refusal else compiler.compile()
+
+
+def prepare(
+    message: bytes,
+    switches: Switches,
+    base_url: str,
+    own_hosts: frozenset[str],
+    known: Readings | None,
+    limits: Budget,
+) -> "Compiler":
+    """Get ready to compile; arguments and errors are those of `compile_plan`."""
+    host = _host(base_url)
     tree = walk(message, max_depth=limits.depth, max_parts=limits.parts)
-    reason = _refusal(message, tree, rewrite_signed=rewrite_signed)
-    if reason:
-        return Plan(reason, host)
     rules = Rules(
         switches,
         base_url,
@@ -129,7 +139,16 @@ def compile_plan(
         limits.html,
         limits.url,
     )
-    return _Compiler(message, tree, rules, limits, known).compile(host)
+    return Compiler(message, tree, rules, limits, known, host)
+
+
+@lru_cache(maxsize=100)
+def _host(base_url: str) -> str:
+    host = (urlsplit(base_url).hostname or "").lower()
+    web = base_url.startswith(("http://", "https://")) and base_url.isascii()
+    if not host or not web or base_url.endswith("/"):
+        raise ValueError(f"base URL {base_url!r}: expected scheme and host, like https://t.test")
+    return host
 
 
 def _refusal(message: bytes, tree: Tree, *, rewrite_signed: bool) -> str:
@@ -155,28 +174,54 @@ _SIGNATURES = frozenset(
 )
 
 
-class _Compiler:
+class Compiler:
     """The compilation of one message: its parts' readings put where they stand in it."""
 
     def __init__(
-        self, message: bytes, tree: Tree, rules: Rules, budget: Budget, known: Readings | None
+        self,
+        message: bytes,
+        tree: Tree,
+        rules: Rules,
+        budget: Budget,
+        known: Readings | None,
+        host: str,
     ) -> None:
+        """Take what `prepare` found out."""
         self.message = message
         self.tree = tree
         self.rules = rules
         self.max_links = budget.links
         self.known = known
+        self.host = host
         self.links: list[bytes] = []
         self.decisions: list[Decision] = []
         self.reason = ""
 
-    def compile(self, host: str) -> Plan:
+    def refusal(self, *, rewrite_signed: bool) -> str:
+        """Give the reason to leave the whole message before looking into its parts, or ""."""
         switches = self.rules.switches
+        if not (switches.opens or switches.clicks):
+            return "switched-off"
+        return _refusal(self.message, self.tree, rewrite_signed=rewrite_signed)
+
+    def candidates(self) -> Iterator[Left]:
+        """Give the parts that may be changed, and those that look so with the reason why not."""
+        return candidates(self.tree, plain_text=self.rules.switches.plain_text)
+
+    def compile(self) -> Plan:
+        """Read the parts and give the plan; once."""
+        return self._compile((part, why or self.read(part)) for part, why in self.candidates())
+
+    def compile_only(self, part: Part, reading: Reading) -> Plan:
+        """Give the plan of a message in which this part alone may be changed; once."""
+        return self._compile([(part, reading)])
+
+    def _compile(self, readings: Iterable[tuple[Part, Reading | str]]) -> Plan:
+        host = self.host
         ready: list[tuple[Part, Reading]] = []
         seen = links = 0
         own_links = False
-        for part, refusal in candidates(self.tree, plain_text=switches.plain_text):
-            reading = refusal or self.read(part)
+        for part, reading in readings:
             if isinstance(reading, str):
                 self.leave(part, reading)
                 continue

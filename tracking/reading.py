@@ -61,12 +61,24 @@ class Placed(NamedTuple):
     width: int
 
 
+class Packed(NamedTuple):
+    """A plan as it is stored: `data` is b"" where nothing is replaced, for the reason `skipped`.
+
+    Its offsets count from `at` in the message.
+    """
+
+    skipped: str
+    data: bytes = b""
+    at: int = 0
+
+
 class Reading:
     """What was read in a part.
 
     `anchors` counts its anchors, `place` is where the pixel may go (-1: nowhere); `decisions` are
     (offset, URL, rule), the first about the part itself. `invalid`: an href that is no text in its
-    charset. `own_links`, `own_pixel`: it has such of ours already.
+    charset. `own_links`, `own_pixel`: it has such of ours already. `packed` is for `packed.py`, by
+    the part's path.
     """
 
     __slots__ = (
@@ -80,6 +92,7 @@ class Reading:
         "links",
         "own_links",
         "own_pixel",
+        "packed",
         "place",
     )
 
@@ -95,6 +108,7 @@ class Reading:
         self._base = found.base
         self._edits = found.edits
         self._placed: dict[bool, Placed] = {}
+        self.packed: dict[str, Packed] = {}
 
     def placed(self, *, pixel: bool) -> Placed:
         """Find the place of the edits in the raw bytes, with or without a pixel."""

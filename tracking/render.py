@@ -9,6 +9,7 @@ Leaves to others: headers, signing, and whether tracking is still allowed.
 
 import binascii
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from relay.mail.transfer import decode_base64, encode_base64
 from tracking.plan import PartEdit, Plan
@@ -28,11 +29,13 @@ def render(
     *,
     opens: bool,
     clicks: bool,
+    at: int = 0,
 ) -> list[bytes]:
     """Give the pieces of the message for this delivery; the caller joins them.
 
-    Without a mint, with both switches off, where nothing of ours would go into it, or under
-    a plan that skips, that is the message itself. Raises HostMismatchError if the mint's host is
+    `at` is where the plan's part begins, of a plan with a size. Without a mint, with both switches
+    off, where nothing of ours would go into it, or under a plan that skips, that is the message
+    itself. Raises HostMismatchError if the mint's host is
     not the plan's.
     """
     if mint is None or plan.skipped or not (opens or clicks):
@@ -47,6 +50,47 @@ def render(
         pixel = mint.heads(Kind.OPEN, identity, ((0, b""),))[0]
     if not (heads or pixel):
         return [message]
+    if plan.size:
+        part = message[at : at + plan.size]
+        return [message[:at], *_pieces(part, plan, heads, pixel), message[at + plan.size :]]
+    return _pieces(message, plan, heads, pixel)
+
+
+class Cut(NamedTuple):
+    """The changed bytes of a plan's part, cut where the heads of tokens go: one piece more than
+    heads. `links` are the places' link indices, -1 for the pixel's.
+    """
+
+    pieces: list[bytes]
+    links: list[int]
+
+
+def cut(part: bytes, plan: Plan, *, opens: bool, clicks: bool) -> Cut | None:
+    """Cut a part, the same bytes for every recipient; None where no head can be put in as it is.
+
+    That is so in what is encoded anew, and where nothing of ours goes in.
+    """
+    wanted = {CLICK: clicks, PIXEL: opens and plan.has_pixel, REMOVE: True}
+    if plan.parts or not any(wanted[hole.kind] for hole in plan.holes if hole.kind != REMOVE):
+        return None
+    pieces: list[bytes] = []
+    links: list[int] = []
+    before = b""
+    at = 0
+    for hole in plan.holes:
+        if not wanted[hole.kind]:
+            continue
+        before += part[at : hole.start] + hole.before
+        at = hole.end
+        if hole.kind != REMOVE:
+            pieces.append(before)
+            links.append(hole.link if hole.kind == CLICK else -1)
+            before = hole.after
+    pieces.append(before + part[at:])
+    return Cut(pieces, links)
+
+
+def _pieces(message: bytes, plan: Plan, heads: list[bytes], pixel: bytes) -> list[bytes]:
     if not plan.parts:
         return _filled(message, plan.holes, 0, len(message), heads, pixel)
     pieces: list[bytes] = []

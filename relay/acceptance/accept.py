@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
 from relay.acceptance import facts
 from relay.acceptance.allowance import Allowance
 from relay.acceptance.decision import Decision, decide
@@ -28,10 +26,11 @@ from relay.mail.header import Header, remove, split, without_mbox
 from relay.message import Delivery, Message, State
 from relay.settings import Account, Credential, SendingDomain, Settings, tracking_host
 from relay.spool.protocol import Spool
-from tracking.plan import Plan, Readings, Switches, compile_plan
+from tracking.packed import pack
+from tracking.plan import Readings, Switches
+from tracking.reading import Packed
 from tracking.tokens import campaign_hash
 
-_encode = msgspec.msgpack.Encoder().encode
 SKIPPED = "skipped_"
 """How the counters begin that count messages which were to be tracked and are not, by reason."""
 _MAX_SUBJECT = 256
@@ -162,7 +161,8 @@ class Acceptance:
             size=len(content),
             opens=decision.opens,
             clicks=decision.clicks,
-            plan=_encode(plan) if plan is not None and not plan.skipped else b"",
+            plan=plan.data,
+            plan_at=plan.at,
             unsubscribe=_adds_unsubscribe(domain, options, header),
             signed=header.get(b"dkim-signature") is not None,
             eightbit=submission.eightbit or not content.isascii(),
@@ -172,7 +172,7 @@ class Acceptance:
             pool=options.pool,
         )
         self.allowance.use(account)
-        skipped = decision.skipped or (plan.skipped if plan is not None else "")
+        skipped = decision.skipped or plan.skipped
         await self._store(submission, message, content, skipped, options)
         if skipped:
             self.count(SKIPPED + skipped)
@@ -193,16 +193,16 @@ class Acceptance:
         domain: SendingDomain | None,
         options: Options,
         url: str,
-    ) -> Plan | None:
+    ) -> Packed:
         if not (decision.opens or decision.clicks):
-            return None
+            return Packed("")
         switches = Switches(
             opens=decision.opens,
             clicks=decision.clicks,
             outlook=domain.outlook_links if domain else True,
             plain_text=bool(domain and domain.text_links and options.text_links is not False),
         )
-        return compile_plan(
+        return pack(
             content, switches, base_url=url, own_hosts=self.node.own_hosts(), known=self._known
         )
 

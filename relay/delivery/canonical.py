@@ -54,13 +54,20 @@ def relaxed_body(body: bytes) -> bytes:
     """Give a body in relaxed form: runs of white space reduced, line ends bare, no empty lines at
     the end.
     """
-    body = _one_space(body)
-    if b" \r\n" in body:
-        body = body.replace(b" \r\n", b"\r\n")
+    body = relaxed_runs(body)
     if body.endswith(b" "):
         body = body[:-1]
     body = body.rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
+
+
+def relaxed_runs(lines: bytes) -> bytes:
+    """Give whole lines of a body in relaxed form, empty ones at the end and all.
+
+    Their forms joined are the form of the lines joined, unless one ends with a space.
+    """
+    lines = _one_space(lines)
+    return lines.replace(b" \r\n", b"\r\n") if b" \r\n" in lines else lines
 
 
 def chosen_fields(

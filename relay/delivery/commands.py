@@ -40,14 +40,15 @@ def check_path(address: bytes, *, utf8: bool) -> bytes:
     return address
 
 
-def check_content(content: bytes) -> bytes:
+def check_content(content: bytes, *, clean: bool = False) -> bytes:
     """Give the content back, dot-stuffed and ended by the final dot; refuses bare CR or LF
-    (smtp-security section 6).
+    (smtp-security section 6). `clean`: it is known to have neither these nor leading dots.
     """
-    if not is_crlf_clean(content):
-        raise UnsendableError("5.6.0", "the content has a line end that is not CRLF")
-    if b"\r\n." in content or content[:1] == b".":
-        content = stuff(content)
+    if not clean:
+        if not is_crlf_clean(content):
+            raise UnsendableError("5.6.0", "the content has a line end that is not CRLF")
+        if b"\r\n." in content or content[:1] == b".":
+            content = stuff(content)
     if content.endswith(b"\r\n") or not content:
         return content + b".\r\n"
     return content + b"\r\n.\r\n"

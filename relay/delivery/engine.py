@@ -123,7 +123,7 @@ class Engine:
             self._reject(transaction, Problem.CAPABILITY, *lacks)
             return transaction
         try:
-            transaction.content = check_content(mail.content)
+            transaction.content = check_content(mail.content, clean=mail.clean)
             transaction.mail_line = mail_command(mail, self.extensions)
             transaction.rcpt_line = rcpt_command(mail, self.extensions)
         except UnsendableError as error:

@@ -22,10 +22,11 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery as it goes on the wire: one sender, one recipient, one content.
 
     `return_path` is an address without brackets, b"" the null sender. `content` is the whole
-    message with CRLF line ends, dots not stuffed. `utf8` asks for SMTPUTF8 (RFC 6531), `eightbit`
-    for 8BITMIME (RFC 6152). The DSN parameters (RFC 3461) are sent where the next hop offers DSN:
-    `envid` and `orcpt` as xtext, `ret` FULL or HDRS, `notify` as NEVER or a list of SUCCESS,
-    FAILURE, DELAY.
+    message with CRLF line ends, dots not stuffed; `clean` says that its maker knows it has no other
+    line end and no line that begins with a dot, which spares a look. `utf8` asks for SMTPUTF8
+    (RFC 6531), `eightbit` for 8BITMIME (RFC 6152). The DSN parameters (RFC 3461) are sent where the
+    next hop offers DSN: `envid` and `orcpt` as xtext, `ret` FULL or HDRS, `notify` as NEVER or a
+    list of SUCCESS, FAILURE, DELAY.
     """
 
     delivery: int
@@ -38,6 +39,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     ret: str = ""
     notify: str = ""
     orcpt: bytes = b""
+    clean: bool = False
 
 
 class Stage(IntEnum):

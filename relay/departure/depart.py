@@ -10,25 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
-
-import msgspec
 
 from bounces import verp
 from relay.clock import Clock
-from relay.delivery.dkim import sign_all
+from relay.delivery.dkim import sign_hashed
 from relay.delivery.outgoing import Outgoing
+from relay.departure.bodies import Bodies, Mints
 from relay.departure.fields import feedback_id, has_feedback_id, list_unsubscribe
 from relay.departure.signers import Signers
 from relay.mail.keyring import KeyRing
 from relay.message import OWN_ACCOUNT, Delivery, Message
 from relay.settings import SendingDomain, Settings, Switch, effective, tracking_host
 from relay.unsubscription import link_of
-from tracking.plan import Plan
-from tracking.render import render
-from tracking.tokens import Identity, Kind, Mint, campaign_hash
-
-_decode_plan = msgspec.msgpack.Decoder(Plan).decode
+from tracking.tokens import Identity, Kind, campaign_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +48,13 @@ class Departure:
     return_path: str
     sender_id: str
     sign_signed: bool = True  # mail that arrived with a DKIM signature gets ours as well
-    _mints: dict[str, Mint] = field(default_factory=dict)
-    _plans: dict[int, Plan] = field(default_factory=dict)
+    _mints: Mints = field(init=False)
+    _bodies: Bodies = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what is kept from mail to mail."""
+        self._mints = Mints(self.keyring)
+        self._bodies = Bodies(self._mints)
 
     def depart(self, delivery: Delivery, message: Message, content: bytes) -> Outgoing | Suppressed:
         """Give what goes on the wire, or why nothing may."""
@@ -72,7 +73,6 @@ class Departure:
             campaign=campaign,
         )
         bounce_domain = (domain.return_path if domain else "") or self.return_path
-        body = self._body(delivery, message, content, identity, settings, domain)
         added = message.trace
         if message.unsubscribe:
             added += self._unsubscribe(identity, domain, bounce_domain)
@@ -80,16 +80,19 @@ class Departure:
         signers = self.signers.of(domain) if domain is not None and signs else []
         if signers and not has_feedback_id(content):
             added += feedback_id(message, campaign, self.sender_id)
-        complete = b"".join((added, *body))
-        if signers:
-            at = self.clock() // 1_000_000
-            head, _, text = complete.partition(b"\r\n\r\n")
-            complete = sign_all(signers, head + b"\r\n", text, at=at) + complete
+        opens, clicks = self._tracked(delivery, message, identity, settings, domain)
+        made = self._bodies.make(
+            content, message, identity, opens=opens, clicks=clicks, signed=bool(signers)
+        )
+        seconds = self.clock() // 1_000_000
+        sign = partial(sign_hashed, signers, at=seconds) if signers else None
+        complete, clean = made.behind(added, sign)
         return Outgoing(
             delivery=delivery.id,
             return_path=self._return_path(delivery, message, bounce_domain),
             recipient=delivery.recipient,
             content=complete,
+            clean=clean,
             utf8=message.utf8,
             eightbit=message.eightbit,
             envid=message.envid,
@@ -104,39 +107,21 @@ class Departure:
             return b""
         return verp.mint(delivery.id, message.account, bounce_domain, self.keyring)
 
-    def _body(
+    def _tracked(
         self,
         delivery: Delivery,
         message: Message,
-        content: bytes,
         identity: Identity,
         settings: Settings,
         domain: SendingDomain | None,
-    ) -> list[bytes]:
+    ) -> tuple[bool, bool]:
+        """Say what of the plan may still be done: opens, clicks."""
         if not message.plan or self.untracked(delivery, message):
-            return [content]
+            return False, False
         _, host_ok = tracking_host(settings, domain, self.tracking_url)
         if not host_ok:
-            return [content]
-        opens, clicks = _still_tracked(message, identity, settings, domain)
-        if not (opens or clicks):
-            return [content]
-        plan = self._plan(message)
-        return render(content, plan, self._mint(plan.host), identity, opens=opens, clicks=clicks)
-
-    def _plan(self, message: Message) -> Plan:
-        plan = self._plans.get(message.id)
-        if plan is None:
-            if len(self._plans) > 1000:
-                self._plans.clear()
-            plan = self._plans[message.id] = _decode_plan(message.plan)
-        return plan
-
-    def _mint(self, host: str) -> Mint:
-        mint = self._mints.get(host)
-        if mint is None or mint.key_id != self.keyring.current:
-            mint = self._mints[host] = Mint(self.keyring, host)
-        return mint
+            return False, False
+        return _still_tracked(message, identity, settings, domain)
 
     def _unsubscribe(
         self, identity: Identity, domain: SendingDomain | None, bounce_domain: str
@@ -144,7 +129,7 @@ class Departure:
         base_url = (domain.tracking_url if domain else "") or self.tracking_url
         scope = domain.unsubscribe_scope if domain else "account"
         host = urlsplit(base_url).hostname or ""
-        token = self._mint(host).token(Kind.UNSUBSCRIBE, identity, link=link_of(scope))
+        token = self._mints.of(host).token(Kind.UNSUBSCRIBE, identity, link=link_of(scope))
         mailbox = verp.mint(
             identity.delivery,
             identity.account,
