@@ -8,8 +8,10 @@ version is stored with the message.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from relay.acceptance import facts
@@ -110,9 +112,18 @@ class Acceptance:
         return None
 
     async def accept(self, submission: Submission) -> Message:
-        """Store one submission; the returned message is on disk.
+        """Store one submission; the returned message is on disk. Raises as `submit` does, at once
+        or later.
+        """
+        message, stored = self.submit(submission)
+        await stored
+        return message
 
-        Raises RefusedError with the reply to give, SpoolFullError or StorageError.
+    def submit(self, submission: Submission) -> tuple[Message, asyncio.Future[None]]:
+        """Begin to store one submission; the message is on disk when the future is done.
+
+        Raises RefusedError with the reply to give, SpoolFullError or StorageError; the last two
+        may also come with the future.
         """
         settings, at = self.settings(), self.clock()
         account = _account(settings, submission)
@@ -172,11 +183,20 @@ class Acceptance:
             pool=options.pool,
         )
         self.allowance.use(account)
+<<<<<<< HEAD
         skipped = decision.skipped or plan.skipped
         await self._store(submission, message, content, skipped, options)
+=======
+        skipped = decision.skipped or (plan.skipped if plan is not None else "")
+        stored = self._store(submission, message, content, skipped, options)
+>>>>>>> d631759 (wip2)
         if skipped:
-            self.count(SKIPPED + skipped)
-        return message
+            stored.add_done_callback(partial(self._count_skipped, skipped))
+        return message, stored
+
+    def _count_skipped(self, reason: str, stored: asyncio.Future[None]) -> None:
+        if not stored.cancelled() and stored.exception() is None:
+            self.count(SKIPPED + reason)
 
     def _complete(
         self, submission: Submission, header: Header, options: Options, first_id: int, at: int
@@ -206,14 +226,14 @@ class Acceptance:
             content, switches, base_url=url, own_hosts=self.node.own_hosts(), known=self._known
         )
 
-    async def _store(
+    def _store(
         self,
         submission: Submission,
         message: Message,
         content: bytes,
         skipped: str,
         options: Options,
-    ) -> None:
+    ) -> asyncio.Future[None]:
         kept, excluded = self._sort_recipients(submission, message)
         if options.sandbox:  # accepted and counted, not sent
             excluded += [(id_, who, "test-mode") for id_, who in kept]
@@ -242,12 +262,18 @@ class Acceptance:
         ]
         stated = facts.accepted(message, self.node.name, skipped, options.notes)
         events = facts.of_recipients(stated, kept, excluded)
-        if deliveries:
-            await self.spool.accept(message, content, deliveries, events)
-            if claimed:
-                self.onward.offer(message, deliveries)
-        else:
-            await self.spool.record(events)
+        if not deliveries:
+            return asyncio.ensure_future(self.spool.record(events))
+        stored = self.spool.accept(message, content, deliveries, events)
+        if claimed:
+            stored.add_done_callback(partial(self._offer, message, deliveries))
+        return stored
+
+    def _offer(
+        self, message: Message, deliveries: Sequence[Delivery], stored: asyncio.Future[None]
+    ) -> None:
+        if not stored.cancelled() and stored.exception() is None:
+            self.onward.offer(message, deliveries)
 
     def _sort_recipients(
         self, submission: Submission, message: Message

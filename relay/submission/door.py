@@ -90,7 +90,7 @@ class Door:
         self.loop = loop if loop is not None else asyncio.get_running_loop()
         self.wheel = DeadlineWheel(self.loop, tick)
         self.sessions: set[SubmissionSession] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Future[Any]] = set()
         self.hooks: dict[str, Callable[..., Any]] = {
             name.removeprefix("handle_"): getattr(handler, name)
             for name in dir(handler)

@@ -10,20 +10,16 @@ what came. Commands are in `verbs.py`, lines in `reader.py`, content in `content
 changes in `outcomes.py`; the states are in `states.py`.
 """
 
-import re
 from collections.abc import Callable, Mapping
 
 from relay.mail import lines
 from relay.submission import content, replies
 from relay.submission.events import Event, MessageGiven, Penalty, TlsWanted
+from relay.submission.foreign import is_foreign
 from relay.submission.options import SessionLimits, SessionOptions
 from relay.submission.outcomes import OUTCOMES
 from relay.submission.reader import LineReader
 from relay.submission.states import EngineError, State
-
-_HTTP = frozenset(b"GET POST PUT HEAD PATCH DELETE OPTIONS TRACE CONNECT PRI".split())
-_REQUEST = re.compile(rb"(?:HTTP|RTSP|SIP|ICAP)/[0-9][0-9.]*", re.IGNORECASE)
-
 
 # Members of an enumeration are looked up slowly; these names are read for each command.
 _COMMAND, _SASL, _DATA, _ASKED, _CLOSED = State
@@ -97,23 +93,27 @@ class Engine:
         while True:
             state = self.state
             event: Event | None = None
-            if state is _DATA:
-                event = self._content()
-                if event is None and self.state is _DATA:
-                    return None
-            elif state is _COMMAND or state is _SASL:
-                line = self._line()
+            if state is _COMMAND or state is _SASL:
+                line = None if self._reader.empty else self._line()
                 if line is not None:
                     event = self._command(line) if state is _COMMAND else self._response(line)
                 elif self.state is state and not self._penalty:
                     return None
+            elif state is _DATA:
+                event = self._content()
+                if event is None and self.state is _DATA:
+                    return None
             else:
                 return None
             if event is not None:
-                return self.ask(event)
+                self._asked = event
+                self.state = _ASKED
+                return event
             if self._penalty:
                 self._penalty = False
-                return self.ask(Penalty(seconds=self.limits.error_delay))
+                self._asked = Penalty(seconds=self.limits.error_delay)
+                self.state = _ASKED
+                return self._asked
 
     def answer(self, reply: bytes) -> None:
         """Answer the last event with a reply line; the reply's class decides what follows.
@@ -127,7 +127,7 @@ class Engine:
         self._asked = None
         self.state = _COMMAND
         outcome(self, asked, reply)
-        if reply[:3] == b"421":
+        if reply.startswith(b"421"):
             self.close()
         elif self._final and self.between_messages:
             self.close(self._final)
@@ -174,12 +174,11 @@ class Engine:
 
     def take_output(self) -> bytes:
         """All replies since the last call, for one write; empty if none."""
-        if not self._out:
+        out = self._out
+        if not out:
             return b""
-        self._out.append(b"")
-        joined = b"\r\n".join(self._out)
-        self._out.clear()
-        return joined
+        self._out = []
+        return out[0] + b"\r\n" if len(out) == 1 else b"\r\n".join((*out, b""))
 
     @property
     def closed(self) -> bool:
@@ -202,12 +201,6 @@ class Engine:
     def say(self, reply: bytes) -> None:
         """Queue a reply."""
         self._out.append(reply)
-
-    def ask(self, event: Event) -> Event:
-        """Stop until the event is answered."""
-        self._asked = event
-        self.state = _ASKED
-        return event
 
     def fail(self, reply: bytes) -> None:
         """Queue a reply to an error of the client and charge it to the error budget."""
@@ -279,6 +272,10 @@ class Engine:
     def _line(self) -> bytes | None:
         """The next good line. None: no line, or a bad one changed the state."""
         reader, state = self._reader, self.state
+        line = reader.plain()
+        if line is not None:
+            self.commands += 1
+            return line
         while True:
             line = reader.next(extended=self.extended, dialogue=state is _SASL)
             if line is not None:
@@ -304,13 +301,10 @@ class Engine:
             self.close(self._final)
             return None
         word, _, argument = line.partition(b" ")
-        verb = self._verbs.get(word.upper())
+        verb = self._verbs.get(word) or self._verbs.get(word.upper())
         if verb is not None:
             return verb(self, argument)
-        last = line[-9:].rpartition(b" ")[2]
-        if word.upper() in _HTTP or word[-1:] == b":" or _REQUEST.fullmatch(last):
-            # Somebody made a browser or a client of another protocol talk to us: what follows
-            # could be a whole SMTP dialogue in its body.
+        if is_foreign(line):
             self.close(replies.NOT_SMTP)
         else:
             self.fail(replies.UNKNOWN_COMMAND)

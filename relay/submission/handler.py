@@ -8,7 +8,9 @@ logs can be joined.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from relay.acceptance.accept import Acceptance
@@ -17,6 +19,7 @@ from relay.errors import RefusedError, SpoolFullError, StorageError
 from relay.ids import to_text
 from relay.submission.envelope import MailEnvelope, MailSession
 from relay.submission.logins import Login
+from relay.submission.serving import Pending
 
 if TYPE_CHECKING:
     from relay.submission.session import SubmissionSession
@@ -34,10 +37,10 @@ class SubmissionHandler:
         self,
         _server: SubmissionSession,
         session: MailSession,
-        envelope: MailEnvelope,
-        address: str,
-        options: list[str],
-    ) -> str:
+        _envelope: MailEnvelope,
+        _address: str,
+        _options: list[str],
+    ) -> str | None:
         """Refuse early when nothing can be stored; the client keeps its mail."""
         why = self._acceptance.spool.refuses()
         if why:
@@ -47,13 +50,11 @@ class SubmissionHandler:
         if later is not None:
             self.counts["refused"] += 1
             return later.reply
-        envelope.mail_from = address
-        envelope.mail_options.extend(options)
-        return "250 2.1.0 Sender ok"
+        return None  # the usual reply
 
-    async def handle_DATA(
+    def handle_DATA(
         self, _server: SubmissionSession, session: MailSession, envelope: MailEnvelope
-    ) -> str:
+    ) -> str | Pending:
         """Accept one message."""
         login: Login = session.login
         submission = Submission(
@@ -73,18 +74,28 @@ class SubmissionHandler:
             envid=envelope.envid,
         )
         try:
-            message = await self._acceptance.accept(submission)
+            message, stored = self._acceptance.submit(submission)
         except RefusedError as refused:
             self.counts["refused"] += 1
             return refused.reply
-        except SpoolFullError as full:
-            self.counts["failed"] += 1
-            return f"452 4.3.1 {_sentence(str(full))}"
-        except StorageError:
-            self.counts["failed"] += 1
-            return "451 4.3.0 The message could not be stored; try again later"
+        except (SpoolFullError, StorageError) as error:
+            return self._not_stored(error)
+        return Pending(stored, partial(self._reply, message.id, stored))
+
+    def _reply(self, message: int, stored: asyncio.Future[None]) -> str:
+        """Say what became of a message that was to be stored."""
+        try:
+            stored.result()
+        except (SpoolFullError, StorageError) as error:
+            return self._not_stored(error)
         self.counts["accepted"] += 1
-        return f"250 2.0.0 Accepted as {to_text(message.id)}"
+        return f"250 2.0.0 Accepted as {to_text(message)}"
+
+    def _not_stored(self, error: SpoolFullError | StorageError) -> str:
+        self.counts["failed"] += 1
+        if isinstance(error, SpoolFullError):
+            return f"452 4.3.1 {_sentence(str(error))}"
+        return "451 4.3.0 The message could not be stored; try again later"
 
 
 def _protocol(session: MailSession, envelope: MailEnvelope) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from relay.settings import Credential, Settings
 from relay.submission.envelope import MailSession
@@ -19,16 +18,28 @@ from relay.submission.envelope import MailSession
 _NOBODY = hashlib.sha256(b"").digest()
 
 
-@dataclass(frozen=True, slots=True)
 class Login:
     """A credential in use on one connection."""
 
-    credential: Credential
-    settings: Callable[[], Settings]
+    __slots__ = ("_found_good_in", "_settings", "credential")
+
+    def __init__(self, credential: Credential, settings: Callable[[], Settings]) -> None:
+        """Take the credential, and where the settings in force come from."""
+        self.credential = credential
+        self._settings = settings
+        self._found_good_in: Settings | None = None
 
     def still_valid(self) -> bool:
         """Tell whether the credential and its account may still send."""
-        settings = self.settings()
+        settings = self._settings()
+        if settings is self._found_good_in:  # a version never changes
+            return True
+        if self._may_send(settings):
+            self._found_good_in = settings
+            return True
+        return False
+
+    def _may_send(self, settings: Settings) -> bool:
         now = settings.credentials.get(self.credential.login)
         if now is None or now.revoked or now.secret_sha256 != self.credential.secret_sha256:
             return False

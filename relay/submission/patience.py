@@ -10,12 +10,14 @@ from relay.submission.options import SessionLimits
 class Patience:
     """The clocks of one connection. All times are of one monotonic clock, in seconds."""
 
-    __slots__ = ("_active", "_began", "_limits", "_measured", "_octets")
+    __slots__ = ("_began", "_limits", "_measured", "_octets", "active")
 
     def __init__(self, limits: SessionLimits, now: float) -> None:
         """The connection begins."""
         self._limits = limits
-        self._began = self._active = self._measured = now
+        # When a complete line was answered last. Octets of an incomplete one buy no time.
+        self.active = now
+        self._began = self._measured = now
         self._octets = 0
 
     @property
@@ -26,10 +28,6 @@ class Patience:
     def relax(self, limits: SessionLimits) -> None:
         """Somebody logged in; `limits` are for such."""
         self._limits = limits
-
-    def note_command(self, now: float) -> None:
-        """A complete line was answered. Octets of an incomplete one buy no time."""
-        self._active = now
 
     def note_content_begins(self, now: float) -> None:
         """354 was said."""
@@ -42,7 +40,7 @@ class Patience:
 
     def idle(self, now: float) -> bytes | None:
         """The reply that ends a connection which waits for a command too long, or None."""
-        return replies.IDLE if now - self._active >= self._limits.idle else None
+        return replies.IDLE if now - self.active >= self._limits.idle else None
 
     def slow_content(self, now: float, octets: int) -> bytes | None:
         """The same while content comes in, of which `octets` are here."""

@@ -20,7 +20,17 @@ class LineReader:
     `fatal` tells that the connection must end with that reply.
     """
 
-    __slots__ = ("_buffer", "_dropped", "_head", "_limits", "_scanned", "fatal", "fault")
+    __slots__ = (
+        "_buffer",
+        "_dropped",
+        "_head",
+        "_limits",
+        "_scanned",
+        "_whole",
+        "empty",
+        "fatal",
+        "fault",
+    )
 
     def __init__(self, limits: SessionLimits) -> None:
         """Start empty."""
@@ -29,21 +39,47 @@ class LineReader:
         self._scanned = 0
         self._dropped = 0
         self._head = b""
+        self._whole = b""  # all that is held, if it is one line
+        self.empty = True
         self.fault: bytes | None = None
         self.fatal = False
 
     def __len__(self) -> int:
         """Octets held."""
-        return len(self._buffer)
+        return len(self._buffer) + len(self._whole)
 
     def feed(self, data: bytes) -> None:
         """Append octets."""
-        self._buffer += data
+        if self.empty and data.find(b"\n") == len(data) - 1:
+            # Who waits for each reply sends one line at a time, which then need not be gathered.
+            self._whole = data
+        else:
+            self._buffer += self._whole + data
+            self._whole = b""
+        self.empty = False
 
     def clear(self) -> None:
         """Forget everything held."""
         self._buffer.clear()
+        self._whole = b""
         self._scanned = self._dropped = 0
+        self.empty = True
+
+    def plain(self) -> bytes | None:
+        """Give what is held without its CRLF if it is one line of the usual form; else None, and
+        `next` looks closely.
+        """
+        line = self._whole
+        size = len(line)
+        if (
+            2 < size <= self._limits.command
+            and line.find(b"\r") == size - 2
+            and line[0] in _LETTERS
+        ):
+            self._whole = b""
+            self.empty = True
+            return line[:-2]
+        return None
 
     def next(self, *, extended: bool, dialogue: bool) -> bytes | None:
         """Give the next line without its CRLF, or None (see the class).
@@ -51,6 +87,9 @@ class LineReader:
         `extended`: MAIL and RCPT may be longer, EHLO was said. `dialogue`: within AUTH.
         """
         buffer = self._buffer
+        if self._whole:
+            buffer += self._whole
+            self._whole = b""
         self.fault = None
         end = buffer.find(b"\n", self._scanned) + 1
         if not end:
@@ -60,6 +99,7 @@ class LineReader:
         line = bytes(buffer[:end])
         del buffer[:end]
         self._scanned = 0
+        self.empty = not buffer
         # Nearly every line passes this one look.
         if (
             end <= self._limits.command

@@ -4,14 +4,17 @@ The seam between the dialogue and whoever decides about mail. An exception of a 
 `451 4.3.0` with a fixed text; what a hook returns is checked before it goes out. A hook may be a
 coroutine function, as aiosmtpd has it, or a plain function, which saves a task per recipient.
 
-Each function answers at once and gives None, or gives what must be awaited for the answer.
+Each function answers at once and gives None, or gives what must be awaited for the answer. A hook
+that waits for one future only may give it in a `Pending`, which saves the task.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiosmtpd.smtp import MISSING
 
@@ -25,7 +28,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Step = Awaitable[None]
+
+class Pending(NamedTuple):
+    """What a hook may give in place of a reply: `reply` makes one when `future` is done."""
+
+    future: asyncio.Future[Any]
+    reply: Callable[[], str]
+
+
+class Later(NamedTuple):
+    """The same on the session's side: `finish` answers the engine when `future` is done."""
+
+    future: asyncio.Future[Any]
+    finish: Callable[[], None]
+
+
+Step = Awaitable[None] | Later
 Finish = Callable[["SubmissionSession", Any, bytes], None]
 
 
@@ -215,10 +233,27 @@ def _call(
         result = hook(session, session.session, session.envelope, *arguments)
     except Exception as error:  # noqa: BLE001 - the border to a handler
         return _fail(session, error, finish, event)
+    if type(result) is Pending:
+        answer = partial(_finish_pending, session, result, finish, event, usual)
+        return Later(result.future, answer)
     if type(result) is CoroutineType or inspect.isawaitable(result):
         return _finish_later(session, result, finish, event, usual)
     finish(session, event, _reply(result, event, usual))
     return None
+
+
+def _finish_pending(
+    session: "SubmissionSession",
+    pending: Pending,
+    finish: Finish,
+    event: events.Event,
+    usual: bytes,
+) -> None:
+    try:
+        reply = _reply(pending.reply(), event, usual)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the border to a handler
+        reply = _local_error(session, error)
+    finish(session, event, reply)
 
 
 async def _finish_later(
@@ -252,9 +287,14 @@ async def _fail(
         except Exception:
             log.exception("the exception hook of a handler failed")
     else:
-        log.error("a handler failed", exc_info=error)
-        session.door.count("handler_errors")
+        reply = _local_error(session, error)
     finish(session, event, reply)
+
+
+def _local_error(session: "SubmissionSession", error: BaseException) -> bytes:
+    log.error("a handler failed", exc_info=error)
+    session.door.count("handler_errors")
+    return replies.LOCAL_ERROR
 
 
 def _reply(result: object, event: events.Event, usual: bytes) -> bytes:

@@ -10,7 +10,6 @@ Who may connect is the gate's part; how long a silent client is waited for, that
 """
 
 import asyncio
-import logging
 import ssl
 from typing import Any, cast
 
@@ -18,22 +17,22 @@ from aiosmtpd.smtp import SMTP
 
 from relay.submission import replies
 from relay.submission.door import Door
+from relay.submission.ending import Ending
 from relay.submission.engine import Engine
 from relay.submission.envelope import MailEnvelope, MailSession
 from relay.submission.events import Penalty, TlsWanted
 from relay.submission.patience import Patience
-from relay.submission.serving import SERVE, Step
+from relay.submission.serving import SERVE, Later, Step
 from relay.submission.states import State
 from relay.submission.verbs import VERBS
 from relay.submission.wire import Wire
 
-log = logging.getLogger(__name__)
-
 _HANDSHAKE_SECONDS = 30.0
-_DATA = State.DATA
+# Members of an enumeration are looked up slowly.
+_DATA, _CLOSED = State.DATA, State.CLOSED
 
 
-class SubmissionSession(SMTP):
+class SubmissionSession(Ending, SMTP):
     """The protocol of one connection; see the module. Made by a listener, for a door."""
 
     session: MailSession
@@ -62,7 +61,8 @@ class SubmissionSession(SMTP):
         self._admitted = admitted
         self._arriving = arriving
         self._counted_as = self._peer_address = peer_address
-        self._driver: asyncio.Task[None] | None = None
+        self._driver: asyncio.Future[Any] | None = None  # what the dialogue waits for
+        self._later: Later | None = None
         self._write_paused = False
         self._wire = Wire()
         self._lost = self._eof = False
@@ -166,22 +166,44 @@ class SubmissionSession(SMTP):
             self._break(error)
             return
         if step is not None:
+            self._wait_for(step)
+
+    def _wait_for(self, step: Step) -> None:
+        if type(step) is Later:  # a message costs no task
+            self._later, self._driver = step, step.future
+            step.future.add_done_callback(self._answered)
+        else:
             self._driver = self.loop.create_task(self._drive(step))
-            self.door.tasks.add(self._driver)
+        self.door.tasks.add(self._driver)
+
+    def _answered(self, future: asyncio.Future[Any]) -> None:
+        """Go on with the reply that was waited for."""
+        later, self._later, self._driver = self._later, None, None
+        self.door.tasks.discard(future)
+        try:
+            if later is not None:
+                later.finish()
+        except Exception as error:  # noqa: BLE001 - the border of a callback, as above
+            self._break(error)
+        if not self._lost:
+            self._go_on()
+        if self._driver is None:
+            self._settle()
 
     def _advance(self) -> Step | None:
         """Answer events until one must be awaited, then give what to await."""
         engine = self.engine
+        next_event = engine.next_event
         step = None
-        while not self._write_paused and (event := engine.next_event()) is not None:
+        while not self._write_paused and (event := next_event()) is not None:
             serve = SERVE.get(type(event))
             step = serve(self, event) if serve is not None else self._own(event)
             if step is not None:
                 break
         if engine.commands != self._lines:
             self._lines = engine.commands
-            self.patience.note_command(self.loop.time())
-        if step is None and (engine.state is _DATA or self._weight):
+            self.patience.active = self.loop.time()
+        if step is None and (self._weight or (engine.state is _DATA and engine.buffered)):
             self._watch_content()
         self._flush()
         return step
@@ -197,21 +219,26 @@ class SubmissionSession(SMTP):
 
     async def _drive(self, step: Step | None) -> None:
         """Await one answer after the other until the engine needs input."""
+        later: Step | None = None
         try:
-            while step is not None:
+            while step is not None and not isinstance(step, Later):
                 await step
                 step = None if self._lost else self._advance()
+            later = step
         except Exception as error:  # noqa: BLE001 - the border of a task, as above
             self._break(error)
         finally:
             if self._driver is not None:
                 self.door.tasks.discard(self._driver)
             self._driver = None
-            self._settle()
+            if later is not None:
+                self._wait_for(later)
+            else:
+                self._settle()
 
     def _settle(self) -> None:
         """After waiting: take input again, or end what the client has left."""
-        self.patience.note_command(self.loop.time())
+        self.patience.active = self.loop.time()
         if self._lost:
             self.weigh(0)
         elif self._eof:
@@ -228,7 +255,7 @@ class SubmissionSession(SMTP):
 
     def answer(self, reply: bytes) -> None:
         """Answer the engine, unless the connection ended meanwhile."""
-        if not self.engine.closed:
+        if self.engine.state is not _CLOSED:
             self.engine.answer(reply)
 
     def begin_envelope(self) -> MailEnvelope:
@@ -243,11 +270,6 @@ class SubmissionSession(SMTP):
     def tell_name(self) -> None:
         """Let handlers see the name that the client gave."""
         self.session.helo = self.session.host_name = self.engine.helo
-
-    def weigh(self, octets: int) -> None:
-        """Count `octets` of content as held by this connection."""
-        self.door.gate.inflight += octets - self._weight
-        self._weight = octets
 
     async def _upgrade(self) -> None:
         context, transport = self.door.tls, self.transport
@@ -316,75 +338,13 @@ class SubmissionSession(SMTP):
         """Write all replies at once; end the connection if the engine said its last."""
         if self._lost:
             return
-        output = self.engine.take_output()
+        engine = self.engine
+        output = engine.take_output()
         if output:
             if output[:1] in b"45" or b"\r\n4" in output or b"\r\n5" in output:
                 self.door.note_limits(output)
             self._wire.write(output)
-        if self.engine.closed and not self._wire.ending and not self._eof:
+        if engine.state is _CLOSED and not self._wire.ending and not self._eof:
             self.weigh(0)
             self._wire.end(half=self.session.tls is None)
             self.door.wheel.watch(self, self.loop.time() + self.limits.linger)
-
-    def _break(self, error: Exception) -> None:
-        """End at once after an error of our own."""
-        log.error("a session failed and was closed", exc_info=error)
-        self.door.count("session_errors")
-        self.cut()
-
-    def cut(self) -> None:
-        """End the connection at once."""
-        self.engine.close()
-        self._wire.cut()
-
-    def give_way(self) -> None:
-        """End for the sake of somebody else, whose place is free when this returns."""
-        if self._arriving is not None:
-            self._arriving.cancel()
-            self.connection_lost(None)
-            return
-        self.engine.close(replies.TOO_BUSY)
-        self._flush()
-        self.release()
-        self.cut()
-
-    def release(self) -> None:
-        """Give the place among the admitted connections back."""
-        if self._admitted:
-            self._admitted = False
-            self.door.gate.strangers.pop(self, None)
-            self.door.gate.leave(self._counted_as)
-
-    def retire(self, reply: bytes) -> None:
-        """Close between messages, with a 421 reply; see Engine.retire."""
-        self.engine.retire(reply)
-        self._flush()
-
-    def look(self, now: float) -> float | None:
-        """Called by the wheel: cut what is too slow; give the time of the next look."""
-        if self._lost:
-            return None
-        if self._wire.ending:
-            self._wire.cut()
-            return None
-        engine, patience, reply = self.engine, self.patience, None
-        if self._driver is None:
-            if engine.state is _DATA:
-                reply = patience.slow_content(now, engine.buffered)
-            else:
-                reply = patience.idle(now)
-        if reply is not None:
-            self.door.count("deadlines")
-            engine.close(reply)
-        elif patience.is_old(now):
-            engine.retire(replies.TOO_OLD)
-        self._flush()
-        return None if engine.closed else patience.next_look(now)
-
-    def _watch_content(self) -> None:
-        """Keep the sum of all content within its bound; content that comes beyond is cut."""
-        self.weigh(self.engine.buffered if self.engine.state is _DATA else 0)
-        gate = self.door.gate
-        if gate.inflight > gate.limits.inflight * 1.25:
-            self.door.count("content_cut")
-            self.engine.close(replies.NO_SPACE_LEFT)

@@ -20,7 +20,7 @@ def test_idle_counts_from_the_last_complete_command() -> None:
     patience = Patience(LIMITS, 1000.0)
     assert patience.idle(1299.0) is None
     assert patience.idle(1300.0) == replies.IDLE
-    patience.note_command(1290.0)
+    patience.active = 1290.0
     assert patience.idle(1589.0) is None
     assert patience.idle(1590.0) == replies.IDLE
 
