@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from metrics.events import Event, Kind
+from relay.errors import StorageError
 from relay.ids import spool_of
 from relay.notices import Notice, NoticeBoard
 from relay.recipients import RecipientIndex
@@ -94,11 +95,17 @@ class Recorder:
         await self._enforce([notice for event in stated if (notice := self._notice(event))])
         await self._spool.record([_encode(event) for event in stated])
 
-    def told(self, event: Event) -> None:
-        """Put a fact that is stored elsewhere (a bounce at delivery) into force, soon."""
+    def told(self, event: Event, spool: Spool) -> None:
+        """Put a fact that was just settled in a spool (a bounce at delivery) into force: here at
+        once, for others soon.
+
+        It is not noted before it is on disk: after a crash in between, the delivery would be tried
+        again and find its own recipient suppressed by a bounce that nobody has ever heard of.
+        """
         notice = self._notice(event) if event.scope else None
         if notice is not None:
-            task = asyncio.create_task(self._enforce([notice]))
+            self._suppressions.note(notice.entry, notice.reason, notice.at)
+            task = asyncio.create_task(self._enforce_settled(notice, spool))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
@@ -129,6 +136,13 @@ class Recorder:
         if self._telling:
             await asyncio.wait(self._telling)
         self._board.close()
+
+    async def _enforce_settled(self, notice: Notice, spool: Spool) -> None:
+        try:
+            await spool.settled()
+        except StorageError:
+            return  # not settled: whatever comes of the next try will be told
+        await self._enforce([notice])
 
     async def _enforce(self, notices: Sequence[Notice]) -> None:
         for notice in notices:

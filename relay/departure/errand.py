@@ -49,7 +49,7 @@ class Office:
     schedule: Schedule
     clock: Clock
     node: str
-    told: Callable[[Event], None]  # acts on facts at once: suppressions
+    told: Callable[[Event, Spool], None]  # acts on facts that were just settled: suppressions
     finished: Callable[[Delivery, Settlement, Outcome | None], None]  # dispatch hears of each end
     notices: Notices | None = None
 
@@ -118,20 +118,18 @@ class Errand:
         office, settlement = self._office, ended.settlement
         if self._delivery.account == OWN_ACCOUNT:  # our own notice: nobody counts it
             settlement = msgspec.structs.replace(settlement, events=())
-        else:
-            office.told(ended.event)
         action = ""
         if outcome is not None and office.notices is not None:
             action = office.notices.due(self._delivery, outcome, settlement)
         if not action or outcome is None or office.notices is None:
-            self._settle(settlement, outcome)
+            self._settle(settlement, outcome, ended.event)
             return
         office.notices.give(
             action,
             self._delivery,
             outcome,
             office.spool,
-            partial(self._settle, settlement, outcome),
+            partial(self._settle, settlement, outcome, ended.event),
         )
 
     def _put_off(self, why: str) -> None:
@@ -148,8 +146,12 @@ class Errand:
         )
         self._settle(settlement, None)
 
-    def _settle(self, settlement: Settlement, outcome: Outcome | None) -> None:
+    def _settle(
+        self, settlement: Settlement, outcome: Outcome | None, event: Event | None = None
+    ) -> None:
         self._office.spool.settle_soon(settlement)
+        if event is not None and settlement.events:
+            self._office.told(event, self._office.spool)
         self._office.finished(self._delivery, settlement, outcome)
 
     def _set_aside(self, why: str) -> None:

@@ -294,6 +294,13 @@ class LocalSpool:
         self._hand.soon()
         await asyncio.shield(future)
 
+    async def settled(self) -> None:
+        """Wait until what was settled so far is on disk; hurries nobody."""
+        future = self._hand.future()
+        self._hand.work.settled.append(future)
+        self._hand.later()
+        await asyncio.shield(future)
+
     # -- contents --------------------------------------------------------------------------
 
     async def load(self, message: int) -> tuple[Message, bytes]:

@@ -152,6 +152,12 @@ class Spool(Protocol):
         """End claims; returns after fsync."""
         ...
 
+    async def settled(self) -> None:
+        """Wait until what was settled so far is on disk; raises StorageError if it does not get
+        there.
+        """
+        ...
+
     async def record(self, events: Sequence[bytes]) -> None:
         """Put facts into the outbox; returns after fsync. Raises SpoolFullError at its bound."""
         ...

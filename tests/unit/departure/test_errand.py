@@ -47,7 +47,7 @@ async def test_mail_that_we_cannot_render_or_send_is_held(tmp_path: Path) -> Non
             schedule=Schedule(),
             clock=now,
             node="node1",
-            told=lambda _event: None,
+            told=lambda _event, _spool: None,
             finished=finished,
         )
         first, second = (Errand(one, office) for one in claimed)
