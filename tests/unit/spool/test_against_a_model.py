@@ -185,7 +185,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 delivery,
                 state=State.WAITING,
                 not_before=now,
-                starts_at=delivery.starts_at + now - self.held_at[delivery.id],
+                starts_at=delivery.starts_at + max(now - self.held_at[delivery.id], 0),
             )
 
     @rule(data=st.data())
