@@ -183,13 +183,8 @@ class Acceptance:
             pool=options.pool,
         )
         self.allowance.use(account)
-<<<<<<< HEAD
         skipped = decision.skipped or plan.skipped
-        await self._store(submission, message, content, skipped, options)
-=======
-        skipped = decision.skipped or (plan.skipped if plan is not None else "")
         stored = self._store(submission, message, content, skipped, options)
->>>>>>> d631759 (wip2)
         if skipped:
             stored.add_done_callback(partial(self._count_skipped, skipped))
         return message, stored
