@@ -4,7 +4,8 @@
 python -m bench [--rounds 5] [--scale 1.0] [--workers 1 2] [--only "40 KB"] [--no-stages]
 [--no-peer]
 
-Needs root and Debian's postfix package (its services need not run). Everything runs on loopback in
+Needs root and Debian's postfix package; signed mail is also compared with Postfix and Debian's
+opendkim where that is installed (services of both need not run). Everything runs on loopback in
 a temporary directory, which is removed at the end.
 """
 
@@ -21,9 +22,15 @@ import time
 from pathlib import Path
 
 from bench.cases import CASES, Case
-from bench.contenders import Contender, PostfixContender, WaypostContender
+from bench.contenders import (
+    Contender,
+    PostfixContender,
+    SigningPostfixContender,
+    WaypostContender,
+)
 from bench.measure import Run, RunError, measure
-from bench.report import report
+from bench.opendkim import installed
+from bench.report import SIGNING_PEER, report
 from bench.stages import collect
 
 OUT = Path(__file__).parent / "out"
@@ -31,9 +38,7 @@ OUT = Path(__file__).parent / "out"
 
 async def compare(options: argparse.Namespace, root: Path) -> list[Run]:
     """Start everybody once, then take turns."""
-    contenders: list[Contender] = [WaypostContender(root, n) for n in options.workers]
-    if not options.no_peer:
-        contenders.insert(0, PostfixContender(root))
+    contenders = _contenders(options, root)
     cases = [case for case in CASES if options.only in case.name]
     runs: list[Run] = []
     task = asyncio.current_task()
@@ -45,6 +50,8 @@ async def compare(options: argparse.Namespace, root: Path) -> list[Run]:
         for case in cases:
             for number in range(options.rounds + 1):
                 for contender in contenders:
+                    if contender.name == SIGNING_PEER and not case.tracked:
+                        continue
                     run = await _turn(contender, case, root, options.scale, warm=number == 0)
                     if run is not None and number:
                         runs.append(run)
@@ -52,6 +59,17 @@ async def compare(options: argparse.Namespace, root: Path) -> list[Run]:
         for contender in contenders:
             await contender.stop()
     return runs
+
+
+def _contenders(options: argparse.Namespace, root: Path) -> list[Contender]:
+    found: list[Contender] = []
+    if not options.no_peer:
+        found.append(PostfixContender(root))
+        if installed():
+            found.append(SigningPostfixContender(root))
+        else:
+            print("without opendkim: install Debian's package of that name", flush=True)
+    return found + [WaypostContender(root, n) for n in options.workers]
 
 
 async def _turn(

@@ -1,5 +1,5 @@
-"""Who is measured: Postfix and Waypost behind one face, each with a sink of its own, started once
-for all runs.
+"""Who is measured: Postfix, with and without opendkim, and Waypost behind one face, each with a
+sink of its own, started once for all runs.
 
 Guarantees: both keep their queue durable and relay to the same program, smtp-sink, on loopback;
 both are idle while the other runs. What a contender cost is the CPU of all its processes, those
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.cases import CONNECTIONS, TRACKED
+from bench.opendkim import OpenDkim
 from bench.postfix import Postfix
 from bench.sink import SinkProcess
 from tests.harness.processes import Cost, cost, cost_of_tree
@@ -57,12 +58,13 @@ class Contender(Protocol):
 class PostfixContender:
     """Debian's Postfix without a milter."""
 
-    def __init__(self, root: Path, name: str = "Postfix") -> None:
-        """Lay it out under `root`."""
+    def __init__(self, root: Path, name: str = "Postfix", *, extra: str = "") -> None:
+        """Lay it out under `root`; `extra` lines go at the end of main.cf."""
         self.name = name
+        folder = root / name.replace(" ", "-").lower()
         sink_port, self._port = free_ports(2)
-        self.sink = SinkProcess(sink_port, root / "postfix-sink.out")
-        self._server = Postfix(root / "postfix", port=self._port, sink=sink_port)
+        self.sink = SinkProcess(sink_port, root / f"{folder.name}-sink.out")
+        self._server = Postfix(folder, port=self._port, sink=sink_port, extra=extra)
 
     @property
     def port(self) -> int:
@@ -91,6 +93,29 @@ class PostfixContender:
     def shares(self) -> dict[str, float]:
         """Give nothing: its processes come and go."""
         return {}
+
+
+class SigningPostfixContender(PostfixContender):
+    """Debian's Postfix with Debian's opendkim over a unix socket: it signs and tracks nothing."""
+
+    def __init__(self, root: Path) -> None:
+        """Lay both out under `root`."""
+        self._signer = OpenDkim(root / "opendkim", TRACKED)
+        super().__init__(root, "Postfix with opendkim", extra=self._signer.settings)
+
+    async def start(self) -> None:
+        """Start both."""
+        await asyncio.to_thread(self._signer.start)
+        await super().start()
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await super().stop()
+        await asyncio.to_thread(self._signer.stop)
+
+    def cost(self) -> Cost:
+        """Add up both."""
+        return super().cost() + cost_of_tree(self._signer.pid)
 
 
 class WaypostContender:

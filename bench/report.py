@@ -13,6 +13,7 @@ from bench.cases import CASES, CONNECTIONS, Case
 from bench.measure import Run
 
 PEER = "Postfix"
+SIGNING_PEER = "Postfix with opendkim"
 _HEAD = (
     "| case | who | messages/s | spread | ratio | CPU ms per message | spread | ratio | peak MB |\n"
     "|---|---|---|---|---|---|---|---|---|"
@@ -29,6 +30,7 @@ def report(runs: Sequence[Run], stages: dict[str, str]) -> str:
         "that of all processes of the contender until nothing was left to do (for Waypost: until "
         "the ledger had counted every delivery).",
         _table(runs),
+        _beside_signing(runs),
         _spread(runs),
         _loaders(runs),
         *(f"## {name}\n\n```text\n{text.rstrip()}\n```" for name, text in stages.items()),
@@ -50,6 +52,21 @@ def _table(runs: Sequence[Run]) -> str:
             own = [run for run in of_case if run.contender == name]
             lines.append(_row(case, name, own, peer))
     return "\n".join(lines)
+
+
+def _beside_signing(runs: Sequence[Run]) -> str:
+    """Give throughput and CPU as ratios to the peer that signs as well, where it was measured."""
+    lines = [f"Beside {SIGNING_PEER}, which signs the same mail and tracks nothing:", ""]
+    for case in CASES:
+        of_case = [run for run in runs if run.case == case.name]
+        peer = [run for run in of_case if run.contender == SIGNING_PEER]
+        for name in dict.fromkeys(run.contender for run in of_case if peer):
+            own = [run for run in of_case if run.contender == name]
+            if name not in (PEER, SIGNING_PEER):
+                rate = median(own, _rate) / median(peer, _rate)
+                cpu = median(own, _cpu) / median(peer, _cpu)
+                lines.append(f"- {case.name}, {name}: throughput {rate:.2f}, CPU {cpu:.2f}")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _row(case: Case, name: str, own: Sequence[Run], peer: Sequence[Run]) -> str:
