@@ -87,6 +87,21 @@ def test_the_later_word_wins_and_a_new_table_takes_over(tmp_path: Path) -> None:
     assert known.reason(1, "", 0, 5) == "complaint"
 
 
+def test_what_was_found_clear_is_so_until_anything_changes(tmp_path: Path) -> None:
+    known = Suppressions(tmp_path / "table")
+    known.found_clear(7)
+    assert not known.still_clear(8)
+    assert known.still_clear(7)
+    assert not known.still_clear(7)  # a later attempt looks again
+    known.found_clear(7)
+    known.note(5, "manual", 1)
+    assert not known.still_clear(7)
+    known.found_clear(7)
+    write_table(tmp_path / "table", [], 5)
+    known.reload()
+    assert not known.still_clear(7)
+
+
 def test_every_process_follows_every_file(tmp_path: Path) -> None:
     one, two = NoticeBoard(tmp_path, "worker-0"), NoticeBoard(tmp_path, "worker-1")
     first = Notice(5, "unsubscribe", 100 * DAY)

@@ -68,6 +68,26 @@ async def test_a_full_disk_refuses_mail_and_takes_it_again(tmp_path: Path) -> No
         assert b"never" not in [e for b in await spool.batches(0, 99) for e in b.events]
 
 
+async def test_what_must_be_there_before_a_commit_stops_it_when_it_fails(tmp_path: Path) -> None:
+    done_before: list[bool] = []
+    async with opened(tmp_path, FaultyFiles()) as spool:
+        message, deliveries = message_to(spool, "a.test")
+        spool.before_commit(lambda: done_before.append(stored.done()))
+        stored = spool.accept(message, b"first", deliveries, [])
+        await stored
+        assert done_before == [False]
+
+        def full() -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        spool.before_commit(full)
+        message, deliveries = message_to(spool, "a.test")
+        with pytest.raises(SpoolFullError, match="no space"):
+            await spool.accept(message, b"second", deliveries, [])
+        with pytest.raises(KeyError):
+            await spool.load(message.id)
+
+
 async def test_settlements_in_the_same_group_survive_a_full_disk(tmp_path: Path) -> None:
     files = FaultyFiles()
     async with opened(tmp_path, files) as spool:

@@ -10,6 +10,7 @@ from aiosmtpd.smtp import MISSING
 
 from relay.submission import replies
 from relay.submission.door import Door
+from relay.submission.serving import Pending
 from relay.submission.session import SubmissionSession
 from relay.submission.tls import ServerTls
 from tests.harness.smtp_talk import LIMITS, OPTIONS, PLAIN, Passwords, Talk, open_door
@@ -160,6 +161,70 @@ async def test_plain_functions_answer_without_a_task(server_tls: ServerTls) -> N
         assert await talk.say(b"RCPT TO:<bug@d>\r\n") == replies.LOCAL_ERROR.decode()
         await talk.say(b"DATA\r\n")
         assert await talk.say(b"x\r\n.\r\n") == "250 2.0.0 2 recipients"
+        await talk.close()
+
+
+class Promising:
+    """Takes messages and says later what became of them, by a future alone."""
+
+    def __init__(self) -> None:
+        self.stored: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+
+    def handle_DATA(self, _server: Any, _session: Any, _envelope: Any) -> Pending:
+        stored = asyncio.get_running_loop().create_future()
+        self.stored.put_nowait(stored)
+        return Pending(stored, lambda: f"250 2.0.0 {stored.result()}")
+
+
+async def test_a_message_waits_for_a_future_without_a_task(server_tls: ServerTls) -> None:
+    handler = Promising()
+    async with open_door(server_tls, handler=handler) as opened:
+        talk = await opened.connect()
+        await talk.say(b"EHLO c.test\r\n")
+        await talk.say(PLAIN)
+        tasks = asyncio.all_tasks()
+        await talk.send([b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"])
+        assert [(await talk.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        await talk.send([b"x\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"])
+        stored = await handler.stored.get()
+        assert asyncio.all_tasks() == tasks
+        assert opened.door.tasks == {stored}
+        stored.set_result(None)
+        # What came behind the content is answered after it, and not before.
+        assert [await talk.reply() for _ in range(4)] == [
+            "250 2.0.0 None",
+            replies.SENDER_OK.decode(),
+            replies.RECIPIENT_OK.decode(),
+            replies.START_CONTENT.decode(),
+        ]
+        await talk.send([b"y\r\n.\r\n"])
+        (await handler.stored.get()).set_exception(ValueError("a bug"))
+        assert await talk.reply() == replies.LOCAL_ERROR.decode()
+        assert await talk.say(b"NOOP\r\n") == replies.OK.decode()
+        assert not opened.door.tasks
+        await talk.close()
+
+
+async def test_a_message_handed_over_is_not_cancelled_with_its_connection(
+    server_tls: ServerTls,
+) -> None:
+    handler = Promising()
+    async with open_door(server_tls, handler=handler) as opened:
+        talk = await opened.connect()
+        await talk.say(b"EHLO c.test\r\n")
+        await talk.say(PLAIN)
+        await talk.send([b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"])
+        assert [(await talk.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        await talk.send([b"x\r\n.\r\n"])
+        stored = await handler.stored.get()
+        assert opened.door.gate.inflight == 3
+        for session in tuple(opened.door.sessions):
+            session.cut()
+        await opened.door.empty()
+        assert not stored.done()
+        stored.set_result(None)
+        await asyncio.wait(opened.door.tasks)
+        assert (opened.door.tasks, opened.door.gate.inflight) == (set(), 0)
         await talk.close()
 
 
