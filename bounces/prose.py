@@ -26,6 +26,7 @@ from bounces.shapes import (
     FURTHER,
     LABELLED,
     LEADING,
+    LIST,
     OFFICES,
     REPLY,
     SENTENCE,
@@ -33,6 +34,7 @@ from bounces.shapes import (
 
 MAX_BEFORE: Final = 400  # characters in front of an address that may hold the reply about it
 MAX_FURTHER: Final = 50  # addresses read off one enumeration
+LOOK_FOR_LIST: Final = 1000  # characters in which a list says that it knows only its members
 MAX_ABOUT: Final = 1500  # characters kept as what is said about one recipient
 
 
@@ -58,6 +60,7 @@ def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
     asides = {a.lower() for pair in ASIDE.findall(text) for a in pair if a}
     hidden = strangers | asides
     for shape, reader in (
+        ("list", _list),
         ("lead", _leading),
         ("label", _labelled),
         ("dialogue", _dialogue),
@@ -71,9 +74,25 @@ def read_notice(text: str, *, strangers: frozenset[str]) -> Notice:
     return Notice()
 
 
+def _list(text: str, hidden: frozenset[str]) -> list[Said]:
+    """Read the list that refused a stranger, if it is the first address the text names."""
+    match = LIST.search(text[:LOOK_FOR_LIST])
+    if match is None or "@" in text[: match.start()]:
+        return []
+    address = addresses.clean(match["a"])
+    return [Said(address, text[:MAX_ABOUT])] if address else []
+
+
 def _leading(text: str, hidden: frozenset[str]) -> list[Said]:
     """Read addresses that begin a line (qmail, Postfix, Exim, Exchange and all who copy them)."""
-    found = _listed([m for m in LEADING.finditer(text) if addresses.clean(m["a"])], text)
+    found = _listed(
+        [
+            m
+            for m in LEADING.finditer(text)
+            if addresses.clean(m["a"]) and not _behind_label(text, m.start())
+        ],
+        text,
+    )
     marked = [m for m in found if m["rest"].strip()[:1] == ":"]
     out: dict[str, Said] = {}
     for number, match in enumerate(found):
@@ -96,6 +115,12 @@ def _listed(found: list[re.Match[str]], text: str) -> list[re.Match[str]]:
     """Leave out addresses that a sentence carried into a new line, if others stand on their own."""
     own = [m for m in found if m["rest"].strip() or not _carries_on(text, m.start())]
     return own or found
+
+
+def _behind_label(text: str, place: int) -> bool:
+    """Tell whether the line in front of a place is a label with addresses that go on here."""
+    line = text[max(0, place - 400) : place].rstrip()[-400:].rpartition("\n")[2]
+    return line.endswith(",") and LABELLED.match(line.lstrip(" \t>")) is not None
 
 
 def _carries_on(text: str, place: int) -> bool:
@@ -130,10 +155,16 @@ def _labelled(text: str, hidden: frozenset[str]) -> list[Said]:
     }
     for match in hits:
         said = out.get(addresses.clean(match["a"]).lower())
-        if said is not None and "recipient" in match[0].lower():
+        if said is not None and _enumerates(match[0]):
             for beside in _further(text, match.end("a"), hidden):
                 out.setdefault(beside.lower(), Said(beside, said.about))
     return list(out.values())
+
+
+def _enumerates(label: str) -> bool:
+    """Tell whether several addresses behind a label may all have failed."""
+    word = label.strip(" \t*\n").lower()
+    return "recipient" in word or word.startswith("to")
 
 
 def _dialogue(text: str, hidden: frozenset[str]) -> list[Said]:

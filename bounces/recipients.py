@@ -17,7 +17,7 @@ from bounces.prose import Said, read_notice
 from bounces.report import Returned
 from bounces.status import Group
 
-_CERTAIN_SHAPES: Final = ("lead", "dialogue")
+_CERTAIN_SHAPES: Final = ("list", "lead", "dialogue")
 _VERP = re.compile(r"[+-]([^\s+=@<>]{1,64})=([\w-]+(?:\.[\w-]+)+)@")
 _LOCAL_NAME = re.compile(
     r"(?:recipients?|users?|addresse?s?|accounts?)\b[^\n]{0,120}(?:\n[^\n]{1,120})?:\n+[ \t]*"

@@ -61,6 +61,12 @@ SENTENCE = re.compile(
 )
 """An address in a sentence: `your message to ann@inbox.test`."""
 
+LIST = re.compile(
+    r"(?i:members? of|post(?:ing)? to|subscribed to)(?i:[ \t\n]+(?:this|the|our|a))?"
+    rf"(?i:[ \t\n]+mailing)?(?i:[ \t\n]+(?:list|group))[ \t\n]*{_OPEN}[ \t]?{_A}"
+)
+"""A list that takes mail of its members only: `You are not a member of the list <a@lists.test>`."""
+
 FURTHER = re.compile(
     rf"[>\"')\]]{{0,2}}[ \t]*(?:[,;]|[ \t]and|[ \t]und|[ \t]et|[ \t]y|[ \t]e)[ \t\n]+{_OPEN}{_A}"
 )

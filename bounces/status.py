@@ -111,12 +111,11 @@ def read_status(text: str) -> Status:
 def _begins_new(group: Group, name: str, *, blank: bool) -> bool:
     if name in group._seen:
         return True
-    named = "final-recipient" in group._seen or "original-recipient" in group._seen
-    return (
-        blank
-        and named
-        and name in ("final-recipient", "original-recipient", "action", "x-actual-recipient")
-    )
+    if not blank or not group._seen & {"final-recipient", "original-recipient"}:
+        return False
+    if name == "action":  # a gateway's blank lines between all fields end no group
+        return bool(group._seen & {"status", "diagnostic-code"})
+    return name in ("final-recipient", "original-recipient", "x-actual-recipient")
 
 
 def _keep(status: Status, group: Group) -> None:

@@ -117,7 +117,7 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
 }
 # What a wrapping may take: a header quoted in a notice looks like a copy once its indent is gone,
 # and a group that names nobody leaves whom the copy went to.
-EXCUSED = {("HTML with links", "pmdf")}
+EXCUSED = {("HTML with links", "pmdf"), ("HTML with links", "sympatico")}
 NAMELESS = "google-groups"
 
 
