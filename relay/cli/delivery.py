@@ -1,8 +1,9 @@
-"""`waypost delivery`: the message log, and the story of each delivery."""
+"""`waypost delivery`: the message log, messages in sums, and the story of each delivery."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from relay.cli.door import open_door, part
@@ -10,6 +11,10 @@ from relay.cli.output import add_json, as_json, safe, table
 from relay.cli.registry import Commands
 
 _COLUMNS = "id requested_at sending_domain campaign recipient state reason"
+_BY_MESSAGE = (
+    "message requested_at campaign template subject requested delivered bounced failed "
+    "opened_human clicked_human unsubscribed complained"
+)
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +34,18 @@ def add(commands: Commands) -> None:
     add_json(one)
     one.set_defaults(run=_list)
 
+    one = verbs.add_parser("messages", help="list messages with what became of their deliveries")
+    one.add_argument("--account", help="name or id")
+    one.add_argument("--domain", help="sending domain")
+    one.add_argument("--campaign")
+    one.add_argument("--template")
+    one.add_argument("--since", help="handed in from then on: date or RFC 3339 time")
+    one.add_argument("--until", help="not included")
+    one.add_argument("--most", type=int, default=50, help="how many lines (default 50)")
+    one.add_argument("--csv", action="store_true", help="print all of them as CSV")
+    add_json(one)
+    one.set_defaults(run=_messages)
+
     one = verbs.add_parser("show", help="tell a delivery's events and its last conversation")
     one.add_argument("delivery", help="its id")
     add_json(one)
@@ -47,6 +64,24 @@ def _list(options: argparse.Namespace) -> None:
             "state": options.state,
         }
         table(options, door.pages("/deliveries", asked, most=options.most), _COLUMNS)
+
+
+def _messages(options: argparse.Namespace) -> None:
+    with open_door(options) as door:
+        asked = {
+            "account": door.account(options.account),
+            "sending_domain": options.domain,
+            "campaign": options.campaign,
+            "template": options.template,
+            "since": options.since,
+            "until": options.until,
+        }
+        if not options.csv:
+            table(options, door.pages("/messages", asked, most=options.most), _BY_MESSAGE)
+            return
+        for piece in door.stream("/messages.csv", asked):
+            sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
 def _show(options: argparse.Namespace) -> None:

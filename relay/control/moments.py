@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from relay.errors import InvalidError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -21,3 +25,17 @@ def shown_or_none(at: int) -> datetime | None:
 def stored(at: datetime | None) -> int:
     """Give microseconds since the epoch; None is 0. Naive datetimes do not occur (see `Moment`)."""
     return (at - _EPOCH) // _MICROSECOND if at is not None else 0
+
+
+def asked_for(text: str, zone: ZoneInfo, field: str) -> datetime:
+    """Read a date or an RFC 3339 time of a question, in `zone` where it names none.
+
+    Raises InvalidError.
+    """
+    found = None
+    with contextlib.suppress(ValueError):
+        found = datetime.fromisoformat(text)
+    # The years that the cubes can hold; datetime cannot reckon at its own ends.
+    if found is None or not 1970 <= found.year <= 2100:
+        raise InvalidError("expected a date or an RFC 3339 time from 1970 to 2100", field=field)
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone)

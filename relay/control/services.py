@@ -20,6 +20,7 @@ from relay.control.operations.audiences import Audiences
 from relay.control.operations.audit import Audit
 from relay.control.operations.blocks import Blocks, Pauses
 from relay.control.operations.brakes import Brakes
+from relay.control.operations.by_message import ByMessage
 from relay.control.operations.confirmation import Confirmations
 from relay.control.operations.credentials import Credentials
 from relay.control.operations.deliveries import Deliveries
@@ -126,6 +127,7 @@ class Services:
     audit: Audit
     stats: Stats
     deliveries: Deliveries
+    by_message: ByMessage
     audiences: Audiences
     ledger_care: LedgerCare
     queue: Queue
@@ -203,6 +205,7 @@ def build_services(
         "audit": Audit(changes, keys),
         "stats": Stats(changes, Kept()),
         "deliveries": Deliveries(ledger),
+        "by_message": ByMessage(ledger),
         "audiences": Audiences(ledger),
         "ledger_care": LedgerCare(ledger, changes, keys),
         "queue": Queue(changes, ask),

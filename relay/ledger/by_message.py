@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from metrics.events import Kind
 from metrics.fate import NUMBER
+from relay.ids import lowest_at
 from relay.ledger import tables
 from relay.ledger.engine import Ledger
 
@@ -64,6 +65,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     sending_domain: str = ""
     campaign: str | None = None
     template: str | None = None
+    since: int = 0  # microseconds: handed in from then on, and before `until`; 0 for any time
+    until: int = 0
     before: int = 0  # only deliveries with a smaller id: `first` of the last one given
     limit: int = 50
 
@@ -135,7 +138,9 @@ def _named(connection: Connection, rows: list[dict[str, Any]]) -> tuple[MessageF
 
 def _newest(connection: Connection, wanted: Wanted, window: int) -> list[int]:
     """Give the newest ids of what is wanted, up to the window."""
-    newest = _d.id < (wanted.before or 1 << 62)
+    # Ids grow with time, so a stretch of time is a stretch of ids.
+    below = min(wanted.before or 1 << 62, lowest_at(wanted.until) if wanted.until else 1 << 62)
+    newest = and_(_d.id < below, _d.id >= (lowest_at(wanted.since) if wanted.since else 0))
     mailings = _mailings(connection, wanted)
     if mailings is not None and len(mailings) <= _MOST_MAILINGS:
         each: Sequence[ColumnElement[bool]] = [_d.mailing == one for one in mailings]

@@ -52,6 +52,7 @@ async def test_numbers_move_by_themselves_while_mail_flows(
         find(browser, "#w-chart canvas")
         until(browser, lambda: "https://www.shop.test/a?x=1" in text_of(browser, "#w-links"))
         until(browser, lambda: "7" in text_of(browser, "#w-progress label"))
+        until(browser, lambda: text_of(browser, "#w-messages tbody").count("first") == 7)
         browser.set_window_size(1280, 1500)
         find(browser, "#w-sending table")
         picture(browser, "report")
@@ -121,23 +122,27 @@ async def test_a_widgets_csv_is_the_apis(stage: Stage, browser: webdriver.Chrome
         until(browser, path.exists)
         return path.read_bytes()
 
-    def work() -> tuple[bytes, bytes]:
+    def work() -> tuple[bytes, bytes, bytes]:
         sign_in(browser, stage.url)
         browser.get(f"{stage.url}/report?kind=domain&name=news.test")
         find(browser, "#w-sending table")
         widget = download("#w-sending a.csv", "domain-sending.csv")
+        messages = download("#w-messages a.csv", "domain-messages.csv")
         browser.get(f"{stage.url}/statistics?sending_domain=news.test&group_by=campaign")
         find(browser, "#chart canvas")
         picture(browser, "statistics")
-        return widget, download("#csv", "statistics.csv")
+        return widget, messages, download("#csv", "statistics.csv")
 
-    sending, statistics = await asyncio.to_thread(work)
+    sending, messages, statistics = await asyncio.to_thread(work)
     measures = sending.decode("utf-8-sig").splitlines()[0].split(",", 2)[2]
     query = f"measures={measures}&group_by=campaign&order_by=sent&limit=20"
     _, csv = await stage.relay.ask("GET", f"/api/v1/domains/news.test/stats.csv?{query}")
     assert sending.startswith(b"\xef\xbb\xbf")
     assert sending.decode("utf-8-sig").splitlines() == csv.lstrip("\ufeff").splitlines()
     assert CAMPAIGN in csv
+    _, csv = await stage.relay.ask("GET", "/api/v1/messages.csv?sending_domain=news.test")
+    assert messages.decode("utf-8-sig").splitlines() == csv.lstrip("\ufeff").splitlines()
+    assert csv.count(CAMPAIGN) == len(stage.sink.bodies)
     measures = statistics.decode("utf-8-sig").splitlines()[0].split(",", 2)[2]
     query = f"measures={measures}&group_by=campaign&interval=day"
     _, csv = await stage.relay.ask("GET", f"/api/v1/domains/news.test/stats.csv?{query}")

@@ -107,6 +107,9 @@ async def _whole_way(waypost: Waypost) -> None:
     key = await waypost.json("apikey", "create", "reader", "--account", "Shop", "--days", "7")
     assert key["key"].startswith("wpk_")
     assert (await waypost.json("stats"))["rows"][0]["values"]["sent"] == 0
+    status, out, _ = await waypost.call("delivery", "messages", "--account", "Shop", "--csv")
+    assert (status, out.split(",")[0]) == (0, "\ufeffmessage")
+    assert await waypost.json("delivery", "messages", "--since", "2026-11-01") == []
     actions = {row["action"] for row in await waypost.json("audit")}
     assert {"account.create", "tracking.set", "suppression.import", "api-key.create"} <= actions
     held = read_snapshot(Layout(waypost.folder).snapshot)

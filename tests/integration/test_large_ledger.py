@@ -59,6 +59,12 @@ async def test_messages_of_a_campaign_add_up_to_it(
         path = f"/stats?measures={measures}&campaign=campaign-07&{day}"
         (row,) = (await site.admin.ask("GET", path)).json["rows"]
         other = (await site.admin.ask("GET", "/messages?campaign=none")).json
+        csv = (await site.admin.ask("GET", "/messages.csv?campaign=campaign-07")).text
+        day = found[0]["requested_at"][:10]
+        path = f"/messages?campaign=campaign-07&limit=500&since={day}"
+        on_the_day = (await site.admin.ask("GET", path)).json["items"]
+        path = f"/messages?campaign=campaign-07&until={day}"
+        before = (await site.admin.ask("GET", path)).json["items"]
     assert len({one["message"] for one in found}) == len(found) == row["values"]["requested"] > 20
     for name, value in row["values"].items():
         assert sum(one[name] for one in found) == value, name
@@ -66,3 +72,7 @@ async def test_messages_of_a_campaign_add_up_to_it(
     assert times == sorted(times, reverse=True)
     assert {one["campaign"] for one in found} == {"campaign-07"}
     assert other == {"items": [], "next": ""}
+    assert [line.split(",")[0] for line in csv.splitlines()[1:]] == [one["message"] for one in found]
+    assert on_the_day
+    assert on_the_day == found[: len(on_the_day)]
+    assert before == []

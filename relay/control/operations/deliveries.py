@@ -13,12 +13,12 @@ import msgspec
 
 from relay.control.caller import Caller, Scope
 from relay.control.moments import shown, shown_or_none
+from relay.control.operations.by_message import domain_asked
 from relay.control.operations.words import AccountId, Entry, Text
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
 from relay.errors import InvalidError, NotFoundError
 from relay.ids import from_text, to_text
-from relay.ledger.by_message import MessageFigures, Wanted, messages_page
 from relay.ledger.engine import Ledger
 from relay.ledger.message_log import Logged, Search, Stage, search
 from relay.ledger.story import Told, story
@@ -106,36 +106,6 @@ class DeliveryQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=
     state: Stage | None = None
 
 
-class MessageEntry(Entry, frozen=True):
-    """A message with what became of its deliveries; opens and clicks are those of people."""
-
-    message: str
-    account: int
-    sending_domain: str
-    campaign: str
-    template: str
-    subject: str
-    requested_at: datetime | None
-    requested: int
-    delivered: int
-    bounced: int
-    failed: int
-    excluded: int
-    opened_human: int
-    clicked_human: int
-    unsubscribed: int
-    complained: int
-
-
-class MessageQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages; newest first."""
-
-    account: AccountId | None = None
-    sending_domain: Name = ""
-    campaign: Name | None = None
-    template: Name | None = None
-
-
 class Deliveries:
     """Operations on deliveries."""
 
@@ -154,7 +124,7 @@ class Deliveries:
             recipient=query.recipient,
             message=_id(query.message, "message") if query.message else 0,
             message_id=query.message_id,
-            sending_domain=_domain(caller, query.sending_domain),
+            sending_domain=domain_asked(caller, query.sending_domain),
             campaign=query.campaign,
             state=query.state,
             before=after(query),
@@ -163,25 +133,6 @@ class Deliveries:
         found = await search(self._ledger, wanted)
         found_page = page(found, query.limit, lambda one: one.id)
         return Page(items=tuple(map(_entry, found_page.items)), next=found_page.next)
-
-    @route("GET", "/messages", scope=Scope.READ)
-    async def by_message(self, caller: Caller, query: MessageQuery) -> Page[MessageEntry]:
-        """List messages with what became of their deliveries, such as those of a campaign."""
-        if query.account is not None:
-            caller.own("account", query.account)
-        wanted = Wanted(
-            account=query.account if query.account is not None else caller.account,
-            sending_domain=_domain(caller, query.sending_domain),
-            campaign=query.campaign,
-            template=query.template,
-            before=after(query),
-            limit=query.limit,
-        )
-        found = await messages_page(self._ledger, wanted)
-        # A page goes on after its last item where one more than it holds is there.
-        items = [*found.messages, *(found.messages[-1:] if found.more else ())]
-        found_page = page(items, len(found.messages), lambda one: one.first)
-        return Page(items=tuple(map(_message, found_page.items)), next=found_page.next)
 
     @route("GET", "/deliveries/{delivery}", scope=Scope.READ)
     async def show(self, caller: Caller, delivery: str) -> StoryEntry:
@@ -201,16 +152,6 @@ class Deliveries:
         )
 
 
-def _domain(caller: Caller, asked: str) -> str:
-    if not caller.domains:
-        return asked
-    if asked and asked not in caller.domains:
-        raise NotFoundError("there is no such sending domain", field="sending_domain")
-    if not asked and len(caller.domains) > 1:
-        raise InvalidError("say which sending domain; the key has some", field="sending_domain")
-    return asked or next(iter(caller.domains))
-
-
 def _id(text: str, field: str) -> int:
     try:
         return from_text(text)
@@ -224,13 +165,6 @@ def _entry(row: Logged) -> DeliveryEntry:
         if name.endswith("_at"):
             values[name] = shown_or_none(values[name])
     return DeliveryEntry(**{**values, "id": to_text(row.id), "message": to_text(row.message)})
-
-
-def _message(row: MessageFigures) -> MessageEntry:
-    values = msgspec.structs.asdict(row)
-    del values["first"]
-    values["requested_at"] = shown_or_none(row.requested_at)
-    return MessageEntry(**{**values, "message": to_text(row.message)})
 
 
 def _event(told: Told) -> EventEntry:

@@ -7,7 +7,6 @@ same answer, in UTF-8 with a byte order mark, so that spreadsheets show Chinese 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -24,6 +23,7 @@ from metrics.questions import Question, UnanswerableError, plan
 from relay.clock import SECOND
 from relay.control.caller import Caller, Scope
 from relay.control.changes import Changes
+from relay.control.moments import asked_for
 from relay.control.operations.words import Body, Entry, domain_name, harmless_cell
 from relay.control.route import route
 from relay.errors import InvalidError, NotFoundError, OperationError
@@ -157,10 +157,10 @@ class Stats:
             ) from None
         today = datetime.fromtimestamp(self._changes.now() // SECOND, UTC).date()
         tomorrow = datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=1)
-        until = _moment(query.until, zone, "until") if query.until else tomorrow
+        until = asked_for(query.until, zone, "until") if query.until else tomorrow
         since = until - timedelta(days=_DEFAULT_DAYS)
         if query.since:
-            since = _moment(query.since, zone, "since")
+            since = asked_for(query.since, zone, "since")
         for name in DIMENSIONS:
             given: tuple[str, ...] = getattr(query, name, ())
             if given and name not in where:
@@ -203,16 +203,6 @@ def _visible(caller: Caller, query: StatsQuery) -> dict[str, tuple[str, ...]]:
 
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for text in given for name in text.split(",") if name.strip())
-
-
-def _moment(text: str, zone: ZoneInfo, field: str) -> datetime:
-    found = None
-    with contextlib.suppress(ValueError):
-        found = datetime.fromisoformat(text)
-    # The years that the cubes can hold; datetime cannot reckon at its own ends.
-    if found is None or not 1970 <= found.year <= 2100:
-        raise InvalidError("expected a date or an RFC 3339 time from 1970 to 2100", field=field)
-    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
 
 
 async def _csv(question: Question, found: Answer) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """The live report and the data statistics: questions to the numbers, drawn.
 
-Guarantees: a report's numbers and its CSV are answers of the API's `/stats` to the same question;
+Guarantees: a report's numbers and its CSV are answers of the API to the same question;
 an open report hears within half a second of every fold that touches what it shows (`live.py`), and
 stops hearing when its session ends.
 """
@@ -84,7 +84,7 @@ class Reports:
         for one in REPORTS[kind]:
             question = one.question((*about, *_bounds(since, until)), _interval(since, until))
             try:
-                answers[one.id] = await visit.ask_raw("/stats", question)
+                answers[one.id] = await visit.ask_raw(one.path, question)
             except OperationError as problem:
                 answers[one.id] = {"rows": [], "problem": problem.detail}
         return web.Response(body=msgspec.json.encode(answers), content_type="application/json")
@@ -97,7 +97,9 @@ class Reports:
             raise NotFoundError("there is no such widget")
         since, until = _range(visit)
         question = found.question((*about, *_bounds(since, until)), _interval(since, until))
-        return await visit.download("/stats.csv", question, f"{kind}-{found.id}.csv")
+        if found.path == "/messages":
+            question = tuple(one for one in question if one[0] != "limit")
+        return await visit.download(f"{found.path}.csv", question, f"{kind}-{found.id}.csv")
 
     async def live(self, visit: Visit) -> web.StreamResponse:
         """Say that there is news, for as long as the page is open (server-sent events)."""

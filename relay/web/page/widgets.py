@@ -1,8 +1,8 @@
-"""What a live report is made of: each widget is one question to the numbers, and how to draw it.
+"""What a live report is made of: each widget is one question to the API, and how to draw it.
 
-Guarantees: a widget's CSV is the answer of the API's `/stats.csv` to the very question its drawing
-came from. Widgets whose cubes count by the day ask for whole UTC days, so that every widget of a
-report speaks of the same range.
+Guarantees: a widget's CSV is the API's CSV answer to the very question its drawing came from (of
+the list of messages, all of it). Widgets whose cubes count by the day ask for whole UTC days, so
+that every widget of a report speaks of the same range.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Drawing = Literal["figures", "progress", "chart", "table"]
+Drawing = Literal["figures", "progress", "chart", "table", "messages"]
 Pairs = tuple[tuple[str, str], ...]
 
 _MOST_ROWS = "20"
@@ -24,7 +24,8 @@ class Widget:
     id: str
     title: str
     drawing: Drawing
-    measures: str
+    measures: str  # of a list of messages: its columns
+    path: Literal["/stats", "/messages"] = "/stats"
     group_by: str = ""
     order_by: str = ""
     over_time: bool = False
@@ -32,7 +33,9 @@ class Widget:
     limit: str = _MOST_ROWS
 
     def question(self, about: Pairs, interval: str) -> Pairs:
-        """Give the query of `/stats` and `/stats.csv`; `about` narrows it and gives the range."""
+        """Give the query of what is at `path`; `about` narrows it and gives the range."""
+        if self.path == "/messages":
+            return (*about, ("limit", self.limit))
         asked = [*about, ("measures", self.measures)]
         if self.group_by:
             asked.append(("group_by", self.group_by))
@@ -88,6 +91,17 @@ def _widgets(split: str, split_title: str) -> tuple[Widget, ...]:
             measures=_SENDING,
             group_by=split,
             order_by="sent",
+            width=4,
+        ),
+        Widget(
+            id="messages",
+            title="Sending metrics by message",
+            drawing="messages",
+            path="/messages",
+            measures=(
+                "requested,excluded,delivered,bounced,failed,opened_human,clicked_human,"
+                "unsubscribed,complained"
+            ),
             width=4,
         ),
         Widget(

@@ -24,6 +24,7 @@ MEASURES = {
     "delivered": "Delivered",
     "deferred_messages": "Deferred",
     "bounces": "Bounces",
+    "bounced": "Bounces",  # of a message
     "hard_bounces": "Hard bounces",
     "soft_bounces": "Soft bounces",
     "bounced_hard": "Hard",

@@ -75,6 +75,37 @@ const Drawing = (() => {
     body.replaceChildren(made);
   }
 
+  function messages(body, columns, items, words) {
+    if (!items.length) { body.replaceChildren(make("p", words.none, "hint")); return; }
+    const made = make("table");
+    const head = make("tr");
+    const texts = ["subject", "campaign", "template", "requested_at"];
+    const labels = [...texts.map((name) => words.labels[name]), ...columns.map(([, label]) => label)];
+    labels.forEach((label, at) => {
+      const cell = make("th", label, at < texts.length ? "" : "n");
+      cell.scope = "col";
+      head.append(cell);
+    });
+    const top = make("thead");
+    top.append(head);
+    const inner = make("tbody");
+    for (const one of items) {
+      const line = make("tr");
+      const first = make("th", undefined, "remote");
+      first.scope = "row";
+      first.dir = "auto";
+      const link = make("a", one.subject || words.name);
+      link.href = `/messages?message=${encodeURIComponent(one.message)}`;
+      first.append(link);
+      line.append(first, make("td", one.campaign, "remote"), make("td", one.template, "remote"));
+      line.append(make("td", (one.requested_at || "").slice(0, 16).replace("T", " ")));
+      for (const [name] of columns) line.append(make("td", figure(name, one[name]), "n"));
+      inner.append(line);
+    }
+    made.append(top, inner);
+    body.replaceChildren(made);
+  }
+
   function room(body) {
     const style = getComputedStyle(body);
     const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
@@ -113,5 +144,5 @@ const Drawing = (() => {
     return plot;
   }
 
-  return { figures, progress, table, chart, make, room };
+  return { figures, progress, table, messages, chart, make, room };
 })();

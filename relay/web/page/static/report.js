@@ -130,7 +130,7 @@
       if (!answer) continue;
       const body = one.querySelector(".body");
       if (answer.problem) { body.replaceChildren(Drawing.make("p", answer.problem, "hint")); continue; }
-      Drawing[one.dataset.drawing](body, JSON.parse(one.dataset.columns), answer.rows, words);
+      Drawing[one.dataset.drawing](body, JSON.parse(one.dataset.columns), answer.rows ?? answer.items, words);
     }
     report.dataset.drawn = String(Number(report.dataset.drawn || 0) + 1);
   }
