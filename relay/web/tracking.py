@@ -63,6 +63,7 @@ UNRECORDED = (
 _WORDS = {Kind.CLICKED: "click", Kind.OPENED: "open"}
 _MAX_USER_AGENT = 400
 _BODY_SECONDS = 10
+_MAX_HOSTS = 1000
 
 
 class Recorder(Protocol):
@@ -103,6 +104,7 @@ class TrackingHost:
         self._clients = clients
         self._clock = clock
         self._count = count
+        self._hosts: dict[str, str] = {}  # by what the Host field says
 
     def application(self) -> web.Application:
         """Build the application for the public listener."""
@@ -185,15 +187,25 @@ class TrackingHost:
         The signature covers the host, so that a token is good on its own host only, and on that
         one also after its sending domain got another: mail already sent names it.
         """
-        host = (request.url.host or "").lower()
         try:
-            token = tokens.read(request.match_info["token"], host, self._keyring)
+            token = tokens.read(request.match_info["token"], self._host(request), self._keyring)
         except tokens.BadTokenError:
             token = None
         if token is not None and token.kind is kind:
             return token
         self._count(kind.name.lower(), "bad-token")
         return None
+
+    def _host(self, request: web.Request) -> str:
+        """Give the name that was asked for; one name is asked for again and again."""
+        if request.rel_url.absolute:  # the whole URL in the first line, as to a proxy
+            return (request.url.host or "").lower()
+        name = self._hosts.get(request.host)
+        if name is None:
+            if len(self._hosts) >= _MAX_HOSTS:
+                self._hosts.clear()
+            name = self._hosts[request.host] = (request.url.host or "").lower()
+        return name
 
     def _blocked(self, token: tokens.Token, url: str) -> bool:
         blocks = self._blocks()
