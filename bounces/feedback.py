@@ -106,7 +106,10 @@ def read_feedback(mail: Mail) -> tuple[tuple[Record, ...], Returned]:
     """Read a complaint: its records, and the copied header for linking."""
     said, copied = _report_fields(mail), _copied(mail)
     returned = of_fields(copied)
-    kind = said.get("feedback-type").lower().split(";")[0].strip() or "abuse"
+    # A machine's report says what it is (RFC 5965 section 3.1); without that it means nothing sure.
+    # The forms that have no such part are complaints.
+    usual = "other" if mail.first(FEEDBACK_TYPE) else "abuse"
+    kind = said.get("feedback-type").lower().split(";")[0].strip() or usual
     if kind not in _TYPES:
         kind = "other" if kind else "abuse"
     if "dkim" in kind or said.get("auth-failure"):
