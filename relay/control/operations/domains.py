@@ -25,6 +25,7 @@ from relay.control.operations.words import AccountId, Body, DomainName, Entry, d
 from relay.control.paging import Page, PageQuery, after, page
 from relay.control.route import route
 from relay.errors import ConflictError, InvalidError, NotFoundError
+from relay.ledger.host_tables import failing_hosts
 from relay.ledger.settings_tables import accounts, dkim_keys, domains
 from relay.settings import Switch
 
@@ -58,7 +59,7 @@ class DomainEntry(Entry, frozen=True):
     unsubscribe: bool
     unsubscribe_scope: str
     tracking_url: str
-    tracking_ok: bool
+    tracking_ok: bool  # whether its tracking host, its own or the node's, can be reached
     return_path: str
     privacy: str
     pool: str
@@ -127,14 +128,20 @@ class Domains:
         wanted = wanted.order_by(domains.c.id).limit(query.limit + 1)
 
         def work(connection: Connection) -> list[DomainEntry]:
-            return entries_of(connection, list(connection.execute(wanted)))
+            found = entries_of(connection, list(connection.execute(wanted)))
+            return self._with_default_host(connection, found)
 
         return page(await self._changes.read(work), query.limit, lambda entry: entry.id)
 
     @route("GET", "/domains/{domain}", scope=Scope.READ)
     async def show(self, caller: Caller, domain: str) -> DomainEntry:
         """Show one sending domain."""
-        return await self._changes.read(lambda connection: domain_entry(connection, caller, domain))
+
+        def work(connection: Connection) -> DomainEntry:
+            found = domain_entry(connection, caller, domain)
+            return self._with_default_host(connection, [found])[0]
+
+        return await self._changes.read(work)
 
     @route("POST", "/domains", scope=Scope.WRITE, status=201)
     async def add(self, caller: Caller, body: NewDomain) -> DomainEntry:
@@ -221,6 +228,23 @@ class Domains:
             node=self._node,
         )
         return DnsRecords(domain=entry.name, records=found)
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Give the pools of this node's addresses that a domain may choose from."""
+        return tuple(sorted(self._node.pools))
+
+    def _with_default_host(
+        self, connection: Connection, entries: list[DomainEntry]
+    ) -> list[DomainEntry]:
+        """Say of domains without a tracking host of their own how the node's is."""
+        url = failing_hosts.c.url
+        failing = select(url).where(url == self._node.tracking_url)
+        reachable = connection.scalar(failing) is None
+        return [
+            one if one.tracking_url else msgspec.structs.replace(one, tracking_ok=reachable)
+            for one in entries
+        ]
 
 
 def _no_objection(_url: str) -> str:

@@ -53,17 +53,23 @@ class Settings:
         address = f"/domains/{quote(visit.request.match_info['domain'], safe='')}"
         entry = await visit.ask(address)
         records = await visit.ask(f"{address}/dns")
-        done = "done" in visit.request.query
         return visit.show(
-            "domain.html", title="Domain", entry=entry, records=records["records"], done=done
+            "domain.html",
+            title="Domain",
+            entry=entry,
+            records=records["records"],
+            pools=sorted({*visit.desk.services.domains.pools, entry["pool"]} - {""}),
+            done="done" in visit.request.query,
         )
 
     async def change_domain(self, visit: Visit) -> web.StreamResponse:
-        """Change a domain's tracking host and unsubscribe link."""
+        """Change a domain's tracking host, unsubscribe link, failure notices and pool."""
         name = quote(visit.request.match_info["domain"], safe="")
         body = {
             "tracking_url": visit.text("tracking_url"),
             "unsubscribe": visit.text("unsubscribe") == "yes",
+            "failure_notices": visit.text("failure_notices") or None,
+            "pool": visit.text("pool") if "pool" in visit.form else None,
         }
         await visit.tell("PATCH", f"/domains/{name}", body)
         return seen_other(f"/settings/domains/{name}?done=1")

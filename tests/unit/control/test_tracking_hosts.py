@@ -60,6 +60,16 @@ async def test_the_default_host_is_checked_by_the_same_rules(
     async with admin_under_test(tmp_path) as admin:
         changes, publisher = admin.services.changes, admin.services.publisher
         hosts = TrackingHosts(changes, 300, scripted, default=url)
+        await admin.domain("shop.test", await admin.account("Shop"))
+
+        async def shown() -> set[bool]:
+            """Say what the list and the domain's own page tell of its host, the default one."""
+            listed = (await admin.ask("GET", "/domains")).json["items"]
+            return {(await admin.ask("GET", "/domains/shop.test")).json["tracking_ok"]} | {
+                one["tracking_ok"] for one in listed
+            }
+
+        assert await shown() == {True}
         assert tracking_host(publisher.settings, None, url) == (url, True)
         await hosts.check()
         assert hosts.failing == {DEFAULT: "certificate"}
@@ -67,8 +77,10 @@ async def test_the_default_host_is_checked_by_the_same_rules(
         own = SendingDomain(id=1, account=1, name="a.test", tracking_url="https://t.a.test")
         assert tracking_host(publisher.settings, own, url) == ("https://t.a.test", True)
         assert read_snapshot(admin.snapshot).hosts.failing == {url}
+        assert await shown() == {False}
         await hosts.check()
         assert not hosts.failing
+        assert await shown() == {True}
         assert tracking_host(publisher.settings, None, url) == (url, True)
         listed = (await admin.ask("GET", "/audit?action=tracking-host")).json["items"]
         assert [entry["after"]["tracking_ok"] for entry in listed] == [True, False]

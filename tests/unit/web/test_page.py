@@ -125,6 +125,19 @@ async def test_every_page_is_shown_in_both_languages_under_a_strict_policy(site:
                 assert [one for one in outside if not one.startswith("?")] == [], page
 
 
+async def test_a_domains_settings_are_kept_by_its_form(site: Site) -> None:
+    assert await site.sign_in() == 303
+    await site.admin.domain("shop.test", await site.admin.account("Shop"))
+    page = "/settings/domains/shop.test"
+    form = {"csrf": await site.csrf(), "unsubscribe": "no", "failure_notices": "off"}
+    assert (await site.post(page, form, follow=False))[0] == 303
+    entry = (await site.admin.ask("GET", "/domains/shop.test")).json
+    assert (entry["unsubscribe"], entry["failure_notices"], entry["pool"]) == (False, "off", "")
+    status, text = await site.get(page)
+    assert (status, "of this installation" in text) == (200, True)
+    assert '<option value="off" selected>' in text
+
+
 async def test_a_wrong_password_is_refused_and_tries_are_bounded(site: Site) -> None:
     for _ in range(TRIES):
         assert await site.sign_in(password="wrong horse battery") == 403
