@@ -90,32 +90,36 @@ class RuleBook:
     """Rules in order, indexed by how their phrases begin.
 
     A phrase that begins with a letter or digit is only looked for in a text with a word that begins
-    alike: a thousand phrases then cost what a hundred would.
+    alike, any other in a text that has its first character: a thousand phrases then cost what a
+    hundred would.
     """
 
-    __slots__ = ("_always", "_by_prefix", "_foreign", "_unconditional", "rules")
+    __slots__ = ("_by_character", "_by_prefix", "_unconditional", "rules")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         """Index the rules."""
         self.rules = rules
         self._unconditional: list[int] = []  # rules without phrases
-        self._always: list[tuple[str, int]] = []  # phrases no prefix leads to
-        self._foreign: list[tuple[str, int]] = []  # phrases that are not ASCII
+        self._by_character: dict[str, list[tuple[str, int]]] = {}  # where no prefix leads
         self._by_prefix: dict[str, list[tuple[str, int]]] = {}
         for place, rule in enumerate(rules):
             if not rule.any:
                 self._unconditional.append(place)
             for phrase in rule.any:
-                found = _PREFIX.match(phrase)
-                home = self._by_prefix.setdefault(found[0], []) if found else self._always
-                (home if phrase.isascii() else self._foreign).append((phrase, place))
+                found = _PREFIX.match(phrase) if phrase.isascii() else None
+                if found is not None:
+                    self._by_prefix.setdefault(found[0], []).append((phrase, place))
+                else:
+                    self._by_character.setdefault(phrase[0], []).append((phrase, place))
 
     def first(self, text: str, code: str, enhanced: str, stage: str, provider: str) -> Rule | None:
         """Find the first rule that takes a folded text with these codes."""
-        places = {place for phrase, place in self._always if phrase in text}
-        places.update(self._unconditional)
-        if not text.isascii():
-            places.update(place for phrase, place in self._foreign if phrase in text)
+        places = set(self._unconditional)
+        by_character = self._by_character
+        for character in by_character.keys() & set(text):
+            for phrase, place in by_character[character]:
+                if phrase in text:
+                    places.add(place)
         by_prefix = self._by_prefix
         for prefix in set(_WORD_PREFIX.findall(text)):
             for phrase, place in by_prefix.get(prefix, ()):

@@ -15,9 +15,11 @@ _ANSWERED: Final = (
     r"(?:repl(?:y|ied)|response|respon(?:ded|ds)|answer(?:ed)?|error|refused) (?:to|after) "
 )
 _REFUSED: Final = r"[ \t]*\n[ \t]*(?:<<<|<--|out:|recv:|s:)?[ \t]*[45]\d\d\b"
+# A stage, words one of which stands in whatever its expression takes (finding them costs little).
 _SIGNS: Final = (
     (
         "dot",
+        ("data", "text command", "smtp transmission"),
         re.compile(
             rf"{_ANSWERED}(?:the )?(?:end of )?data\b|\bend of data\b|\bafter data\b"
             r"|\b(?:data|text) command"
@@ -28,6 +30,7 @@ _SIGNS: Final = (
     ),
     (
         "mail",
+        ("mail from", "mail_from", "mail command", "sender was"),
         re.compile(
             rf"{_ANSWERED}(?:the )?mail (?:from|command)|\bafter (?:pipelined )?mail from"
             rf"|\bsender was rejected\b|server rejected mail from|\[mail_from\]"
@@ -36,6 +39,7 @@ _SIGNS: Final = (
     ),
     (
         "ehlo",
+        ("ehlo", "helo", "name was"),
         re.compile(
             rf"{_ANSWERED}(?:the )?(?:ehlo|helo)\b|\bafter (?:ehlo|helo)\b|\bname was rejected\b"
             rf"|\b(?:ehlo|helo)\b[^\n]{{0,300}}{_REFUSED}"
@@ -43,6 +47,7 @@ _SIGNS: Final = (
     ),
     (
         "banner",
+        ("refused to talk", "greeting", "initial connection"),
         re.compile(
             r"refused to talk to (?:me|us)|greeting failed|after initial connection"
             r"|but greeting|instead of (?:a )?greeting"
@@ -60,7 +65,7 @@ def stage_of(*texts: str) -> str:
         lowered = text.lower()
         if "rcpt" in lowered:
             return "rcpt"
-        for stage, sign in _SIGNS:
-            if sign.search(lowered):
+        for stage, stems, sign in _SIGNS:
+            if any(stem in lowered for stem in stems) and sign.search(lowered):
                 return stage
     return ""
