@@ -4,6 +4,7 @@ that is not ours.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from metrics.events import Event, Kind
 from relay.settings import Blocks, SendingDomain
+from relay.web import tracking
 from relay.web.clients import ClientAddress
 from relay.web.tracking import PIXEL, TrackingHost
 from tests.harness.clerk import RING
@@ -243,6 +245,20 @@ async def test_a_wrong_form_is_a_clear_error(site: Site) -> None:
     status, _, body = await site.ask("POST", path, data={"x": "y"})
     assert status == 400
     assert b"List-Unsubscribe=One-Click" in body
+    assert site.recorder.unsubscribed == []
+
+
+async def test_w14_a_body_that_stalls_is_answered_408(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "_BODY_SECONDS", 0.05)
+    path = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(site.url.rpartition(":")[2]))
+    form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: {HOST['Host']}\r\n{form}\r\nList-".encode())
+    assert (await reader.readline()).split()[1] == b"408"
+    writer.close()
+    await writer.wait_closed()
     assert site.recorder.unsubscribed == []
 
 

@@ -34,7 +34,9 @@ async def _served(runner_class: type[web.AppRunner]) -> AsyncIterator[int]:
     app = web.Application()
     app.router.add_route("*", "/", read)
     app.router.add_get("/broken", broken)
-    runner = runner_class(app, access_log=None, max_line_size=4096, shutdown_timeout=0.1)
+    runner = runner_class(
+        app, access_log=None, max_line_size=4096, shutdown_timeout=0.1, keepalive_timeout=0.2
+    )
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -86,3 +88,16 @@ async def test_good_requests_are_answered_as_ever() -> None:
     async with _served(DiscreetRunner) as port:
         wanted = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
         assert (await _said(port, wanted)).endswith(b"\r\n\r\n3")
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: b"]
+)
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_w14_fields_that_trickle_in_and_silence_end_the_connection(
+    begun: bytes, before: bytes
+) -> None:
+    """Whatever was begun, also after a request that was answered."""
+    async with _served(DiscreetRunner) as port:
+        found = await _said(port, before + begun)
+    assert found.count(b"HTTP/1.1 200") == bool(before)
