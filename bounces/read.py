@@ -57,6 +57,10 @@ _CLOSED: Final = (
     "no longer monitored and",
 )
 _SYSTEM_EXITS: Final = frozenset({"71", "72", "73", "74", "77", "78"})  # sysexits(3)
+_FORWARDS: Final = (
+    "fwd:", "fw:", "[fwd", "wg:", "tr:", "rv:", "enc:", "i:", "vs:", "vb:", "fs:", "doorst:", "pd:",
+    "ynt:", "ilt:", "转发", "轉寄", "転送",
+)  # fmt: skip
 _MDN_TYPE: Final = "message/disposition-notification"
 _NOT_READ = re.compile(r"rejected|could not be delivered|quota|undeliver", re.IGNORECASE)
 
@@ -81,7 +85,7 @@ def _read(mail: Mail, depth: int) -> Report:
     notice, copy = cut(_notice_text(mail))
     notice = without_footers(notice)
     if challenger(mail.fields):
-        return _not_a_bounce(mail, notice)
+        return _not_a_bounce(mail, notice, depth)
     status_part = mail.first(*STATUS_TYPES) or _disguised_status(mail)
     status = read_status(status_part.text) if status_part is not None else None
     if status is None and STATUS_LINE.search(notice) and (depth or reporter(mail.fields, notice)):
@@ -100,7 +104,7 @@ def _read(mail: Mail, depth: int) -> Report:
     why = reporter(mail.fields, notice)
     if why or status_part is not None or receipt is not None:
         return _from_prose(mail, notice, copy, why or "status part", depth)
-    return _not_a_bounce(mail, notice)
+    return _not_a_bounce(mail, notice, depth)
 
 
 def _disguised_status(mail: Mail) -> Part | None:
@@ -125,7 +129,7 @@ def _inside_copy(copy: str, depth: int) -> Report | None:
     )
 
 
-def _not_a_bounce(mail: Mail, notice: str) -> Report:
+def _not_a_bounce(mail: Mail, notice: str, depth: int) -> Report:
     answer = answering(mail.fields, notice)
     sender = addresses.find(mail.fields.get("from"))
     if answer:
@@ -141,7 +145,19 @@ def _not_a_bounce(mail: Mail, notice: str) -> Report:
         return Report(kind=Kind.AUTOREPLY, records=(record,), why=answer, truncated=mail.truncated)
     if _UNSUBSCRIBE.match(unword(mail.fields.get("subject"))) and len(notice) < 2000:
         return Report(kind=Kind.UNSUBSCRIBE, why="subject", truncated=mail.truncated)
-    return Report(kind=Kind.OTHER, why="nothing recognised", truncated=mail.truncated)
+    return _forwarded(mail, depth) or Report(
+        kind=Kind.OTHER, why="nothing recognised", truncated=mail.truncated
+    )
+
+
+def _forwarded(mail: Mail, depth: int) -> Report | None:
+    """Read a bounce that a person attached to a mail: a bounce, but no machine's word for it."""
+    if not unword(mail.fields.get("subject")).lower().startswith(_FORWARDS):
+        return None
+    report = _inside_part(mail, depth)
+    if report is None:
+        return None
+    return replace(report, machine_readable=False, why=f"forwarded: {report.why}")
 
 
 def _inside_part(mail: Mail, depth: int) -> Report | None:

@@ -101,3 +101,14 @@ def test_the_last_message_id_of_a_copy_wins() -> None:
     eml = (Path(__file__).parent / "mails" / "arf-abuse.eml").read_bytes()
     twice = eml.replace(b"Message-ID: <n9@", b"Message-ID: <reporter@isp.test>\nMessage-ID: <n9@")
     assert read(twice).returned.message_id == "n9@shop.test"
+
+
+def test_a_bounce_that_a_person_passed_on_is_no_machines_word() -> None:
+    """It is a bounce, and by itself it suppresses nobody; sent as it came it would."""
+    mail = (Path(__file__).parent / "mails" / "forwarded-attached.eml").read_bytes()
+    report = read(mail)
+    assert (report.kind, report.machine_readable) == (Kind.BOUNCE, False)
+    assert report.why.startswith("forwarded: ")
+    inner = mail[mail.index(b"Return-Path: <>") : mail.index(b"\n--b--")]
+    assert read(inner).machine_readable
+    assert read(mail.replace(b"Subject: Fwd:", b"Subject: Question about")).kind is Kind.OTHER
