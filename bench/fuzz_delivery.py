@@ -15,10 +15,11 @@ from pathlib import Path
 import atheris  # type: ignore[import-untyped]  # ships no types
 
 with atheris.instrument_imports(include=["relay.delivery", "relay.mail"]):
-    from relay.delivery.engine import Engine, Phase
+    from relay.delivery.engine import Engine
     from relay.delivery.hello import Hello
     from relay.delivery.mx.sts import StsError, read_policy
     from relay.delivery.outgoing import Outgoing, Problem
+    from relay.delivery.phases import Phase
     from relay.delivery.replies import MAX_REPLY, MAX_TEXT, ReplyError, ReplyReader
     from relay.delivery.transaction import Transaction
 
@@ -56,7 +57,7 @@ def play(pieces: list[bytes]) -> list[End]:
         if engine.phase is Phase.ENDED:
             break
         engine.receive(piece, 0.0)
-        engine.written()
+        engine.unsent = None
     if engine.phase is not Phase.ENDED:
         engine.fail(Problem.LOST, "the connection was lost")
     ends = [told(transaction) for transaction in engine.finished]

@@ -35,8 +35,22 @@ def of_transaction(
     reply = transaction.reply.parse() if transaction.reply is not None else None
     problem = transaction.problem
     target = connection.target
+    if problem is None:
+        return Outcome(
+            delivery=transaction.mail.delivery,
+            verdict=Verdict.DELIVERED,
+            stage=transaction.stage,
+            reply=reply,
+            host=target.name,
+            address=target.address,
+            provider=target.provider,
+            tls=connection.tls,
+            took_ms=int((transaction.ended - transaction.began) * 1000),
+            log=transaction.log,
+            confirms=b" NOTIFY=" in transaction.rcpt_line,
+        )
     judgement = None
-    if problem is not None and reply is not None:
+    if reply is not None:
         judgement = _judgement(classify, reply, transaction.stage, target.provider)
     verdict = judge(
         transaction.stage,
@@ -47,7 +61,7 @@ def of_transaction(
         ambiguous=transaction.ambiguous,
     )
     enhanced = transaction.enhanced
-    if problem is not None and reply is None:
+    if reply is None:
         enhanced = enhanced or _OWN_CODES.get(problem, "4.3.0")
         if verdict is Verdict.BOUNCED:
             judgement = _judgement_of_ours(classify, enhanced, transaction.error, transaction.stage)

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from relay.delivery.deadlines import TIMEOUTS, Deadlines
-from relay.delivery.engine import Engine, Phase
+from relay.delivery.engine import Engine
 from relay.delivery.outgoing import Outgoing, Problem, Stage
+from relay.delivery.phases import Phase
 from relay.delivery.route import Target
 from relay.delivery.transaction import Failure, Transaction
 
@@ -194,8 +195,8 @@ class Connection(asyncio.Protocol):
         engine = self.engine
         heard = engine.heard
         engine.receive(data, self._loop.time())
-        if engine.heard != heard:  # a limit holds for a whole reply, not for each byte of it
-            self._arm()
+        if engine.heard != heard and not engine.out:  # else what is written arms it
+            self._arm()  # a limit holds for a whole reply, not for each byte of it
         self._flush()
 
     def pause_writing(self) -> None:
@@ -285,7 +286,7 @@ class Connection(asyncio.Protocol):
             content, rest = (None if rest else content), []
         data = b"".join(engine.out)
         unsent = engine.unsent
-        engine.written()
+        engine.unsent = None
         engine.out.clear()
         engine.out.extend(rest)
         transport.write(data)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 
 from relay.delivery.commands import (
     UnsendableError,
@@ -29,20 +28,15 @@ from relay.delivery.commands import (
 )
 from relay.delivery.hello import Hello, Step, read_extensions, read_mail_limit
 from relay.delivery.outgoing import Outgoing, Problem, Stage
+from relay.delivery.phases import Phase
 from relay.delivery.replies import RawReply, ReplyError, ReplyReader
 from relay.delivery.transaction import Failure, Transaction
 from relay.delivery.transcript import Transcript
 
+# Members of an enumeration are looked up slowly; these names are read for each reply.
+_READY = Phase.READY
+_MAIL, _RCPT, _DATA, _DOT = Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT
 _MAX_OPEN = 2  # the mail whose content is on its way, and the next one's envelope
-
-
-class Phase(Enum):
-    """Where a session stands."""
-
-    HELLO = "hello"  # greeting, EHLO, STARTTLS, AUTH: one command at a time
-    HANDSHAKE = "handshake"  # the transport must do TLS now, then call `secured`
-    READY = "ready"
-    ENDED = "ended"
 
 
 class Engine:
@@ -86,7 +80,7 @@ class Engine:
     @property
     def has_room(self) -> bool:
         """Tell whether `begin` may be called now."""
-        if self.phase is not Phase.READY:
+        if self.phase is not _READY:
             return False
         return not self._open or (self._pipelining and len(self._open) < _MAX_OPEN)
 
@@ -100,22 +94,17 @@ class Engine:
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes from the server; `now` is monotonic seconds."""
         self._now = now
-        if self.phase is Phase.ENDED:
-            return
         try:
             self._receive(data)
         except ReplyError as error:
             self.fail(Problem.PROTOCOL, str(error))
 
     def begin(self, mail: Outgoing, done: Callable[[Transaction], None], now: float) -> Transaction:
-        """Start a transaction; needs `has_room`. What cannot be sent here is finished at once, with
-        its problem.
-        """
+        """Start a transaction; needs `has_room`. What cannot be sent here is finished at once."""
         if not self.has_room:
             raise RuntimeError("begin was called while the session has no room for a transaction")
         self._now = now
-        transaction = Transaction(mail, b"", done, now)
-        transaction.log = Transcript(self.log)
+        transaction = Transaction(mail=mail, done=done, log=Transcript(self.log), began=now)
         lacks = lacking(
             mail, self.extensions, self.size_limit, strict_eightbit=self._hello.strict_eightbit
         )
@@ -130,8 +119,7 @@ class Engine:
             self._reject(transaction, Problem.LOCAL, error.enhanced, str(error))
             return transaction
         self.sent += 1
-        said = transaction.mail_line + transaction.rcpt_line
-        transaction.log.steps.append((now, ">", said))
+        transaction.log.steps.append((now, ">", transaction.mail_line + transaction.rcpt_line))
         self._open.append(transaction)
         if len(self._open) == 1 or self._open[0].dot_written:
             self._launch(transaction)
@@ -170,27 +158,15 @@ class Engine:
         self.log.note(self._now, error)
         for transaction in list(self._open):
             transaction.log.note(self._now, error)
-            if transaction.problem is None or problem is Problem.PROTOCOL:
-                transaction.reply = None
-                if transaction is current:
-                    transaction.stage, transaction.problem = stage, problem
-                    transaction.error, transaction.reply = error, reply
-                else:
-                    transaction.problem = Problem.LOST
-                    transaction.error = error or "the server ended the session before this mail"
-                transaction.ambiguous = transaction.dot_written and transaction.reply is None
+            transaction.break_off(self.failure, asked=transaction is current)
             self._held = None
             self._finish(transaction)
         self._end()
 
-    def written(self) -> None:
-        """Note that `out` was handed on; called by the connection before it clears it."""
-        self.unsent = None
-
     # -- replies -----------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
-        if self.phase is not Phase.READY:
+        if self.phase is not _READY:
             self._receive_hello(data)
             return
         awaited = self._awaited
@@ -205,20 +181,30 @@ class Engine:
             if transaction is None:
                 self._reset_answered(reply)
             else:
-                transaction.log.steps.append((self._now, "<", reply.raw))
-                if reply.code == 421:  # going away, whatever was asked (RFC 5321 section 3.8)
-                    self.fail(Problem.REFUSED, "", reply)
-                elif reply.code // 100 != (3 if stage is Stage.DATA else 2) and reply.code < 400:
-                    text = f"the server answered {stage.name} with {reply.code}, no answer to it"
-                    raise ReplyError(text)
-                else:
-                    awaited.popleft()
-                    transaction.touched = True
-                    self._answered(stage, transaction, reply)
+                self._answered(stage, transaction, reply)
             if self.failure is not None:
                 return
 
+    def _answered(self, stage: Stage, transaction: Transaction, reply: RawReply) -> None:
+        transaction.log.steps.append((self._now, "<", reply.raw))
+        code = reply.code
+        if code == 421:  # going away, whatever was asked (RFC 5321 section 3.8)
+            self.fail(Problem.REFUSED, "", reply)
+            return
+        if code < 400 and code // 100 != (3 if stage is _DATA else 2):
+            raise ReplyError(f"the server answered {stage.name} with {code}, no answer to it")
+        self._awaited.popleft()
+        transaction.touched = True
+        if stage is _DOT:
+            self._dot_answered(transaction, reply)
+        elif stage is _DATA:
+            self._data_answered(transaction, reply)
+        elif code >= 400 or not self._pipelining:
+            self._envelope_answered(stage, transaction, reply)
+
     def _receive_hello(self, data: bytes) -> None:
+        if self.phase is Phase.ENDED:
+            return
         if self.phase is Phase.HANDSHAKE:
             raise ReplyError("the server spoke in the clear after it agreed to start TLS")
         replies = self._reader.feed(data)
@@ -239,14 +225,6 @@ class Engine:
             self._awaited.popleft()
             if not self._pipelining:
                 self._launch_held()
-
-    def _answered(self, stage: Stage, transaction: Transaction, reply: RawReply) -> None:
-        if stage is Stage.DOT:
-            self._dot_answered(transaction, reply)
-        elif stage is Stage.DATA:
-            self._data_answered(transaction, reply)
-        elif reply.code >= 400 or not self._pipelining:
-            self._envelope_answered(stage, transaction, reply)
 
     def _envelope_answered(self, stage: Stage, transaction: Transaction, reply: RawReply) -> None:
         if reply.code >= 400 and transaction.problem is None:
@@ -276,20 +254,20 @@ class Engine:
             else:  # no valid recipient, yet 354: RFC 2920 section 3.1 asks for a lone dot
                 self.out.append(b".\r\n")
             transaction.content = b""
-            self._awaited.append((Stage.DOT, transaction))
+            self._awaited.append((_DOT, transaction))
             if self._held is not None and transaction.dot_written:
                 self._launch_held()
             return
         if transaction.problem is None:
             transaction.problem = Problem.REFUSED
-            transaction.stage = Stage.DATA
+            transaction.stage = _DATA
             transaction.reply = reply
         self._needs_reset = True
         self._finish(transaction)
 
     def _dot_answered(self, transaction: Transaction, reply: RawReply) -> None:
         if transaction.problem is None:
-            transaction.stage = Stage.DOT
+            transaction.stage = _DOT
             transaction.reply = reply
             if reply.code >= 400:
                 transaction.problem = Problem.REFUSED
@@ -330,17 +308,16 @@ class Engine:
         if self._needs_reset:
             self._needs_reset = False
             self.out.append(b"RSET\r\n")
-            self._awaited.append((Stage.MAIL, None))
+            self._awaited.append((_MAIL, None))
             if not self._pipelining:  # then MAIL waits for the reply
                 self._held = transaction
                 return
-        self.out.append(transaction.mail_line)
-        self._awaited.append((Stage.MAIL, transaction))
         if self._pipelining:
-            self.out.append(transaction.rcpt_line)
-            self.out.append(b"DATA\r\n")
-            self._awaited.append((Stage.RCPT, transaction))
-            self._awaited.append((Stage.DATA, transaction))
+            self.out.append(b"%b%bDATA\r\n" % (transaction.mail_line, transaction.rcpt_line))
+            self._awaited += ((_MAIL, transaction), (_RCPT, transaction), (_DATA, transaction))
+        else:
+            self.out.append(transaction.mail_line)
+            self._awaited.append((_MAIL, transaction))
 
     def _launch_held(self) -> None:
         held, self._held = self._held, None
@@ -348,7 +325,7 @@ class Engine:
             self._launch(held)
 
     def _reject(self, transaction: Transaction, problem: Problem, code: str, text: str) -> None:
-        transaction.problem = problem
+        transaction.problem, transaction.ended = problem, self._now
         transaction.enhanced = code
         transaction.error = text
         transaction.log.note(self._now, text)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from relay.errors import WaypostError
 from relay.mail.reply import Reply, read_reply
 
@@ -25,15 +27,13 @@ class ReplyError(WaypostError):
     """The remote sent something that is no SMTP reply (RFC 5321 section 4.2), or too much of it."""
 
 
-class RawReply:
-    """One complete reply as it came: the code and the bytes; text is made when somebody asks."""
+class RawReply(msgspec.Struct, frozen=True, eq=False):
+    """One complete reply as it came: the code, and all lines with the last CRLF left off; text is
+    made when somebody asks.
+    """
 
-    __slots__ = ("code", "raw")
-
-    def __init__(self, code: int, raw: bytes) -> None:
-        """Keep the code and all lines, the last CRLF left off."""
-        self.code = code
-        self.raw = raw
+    code: int
+    raw: bytes
 
     def texts(self) -> list[bytes]:
         """Give the text of each line without code and separator."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from relay.delivery.connection import Connection
 from relay.delivery.dane import certificate_matches
 from relay.delivery.deadlines import TIMEOUTS, Deadlines
-from relay.delivery.engine import Engine, Phase
+from relay.delivery.engine import Engine
 from relay.delivery.failed import Failed
 from relay.delivery.hello import Hello
 from relay.delivery.outgoing import Problem, Stage
+from relay.delivery.phases import Phase
 from relay.delivery.route import Target, TlsLevel
 from relay.delivery.tls import TlsContexts, TlsCounts, result_type
 from relay.delivery.transaction import Failure

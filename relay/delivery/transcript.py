@@ -6,7 +6,7 @@ never enter: AUTH lines are given masked by the engine. Remote text is shown esc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 MAX_STEPS = 60
 MAX_SHOWN = 300  # characters of one step
@@ -20,8 +20,7 @@ def printable(raw: bytes) -> str:
     return raw[:MAX_SHOWN].decode("latin-1").translate(_ESCAPES)[:MAX_SHOWN]
 
 
-@dataclass(slots=True)
-class Transcript:
+class Transcript(msgspec.Struct, eq=False):
     """The steps of one session, or of one transaction whose `session` is another transcript.
 
     `steps` holds (monotonic seconds, who, raw bytes); who is ">" for us, "<" for the remote, "*"
@@ -29,7 +28,7 @@ class Transcript:
     """
 
     session: Transcript | None = None
-    steps: list[tuple[float, str, bytes]] = field(default_factory=list)
+    steps: list[tuple[float, str, bytes]] = []
     dropped: int = 0
 
     def add(self, at: float, who: str, raw: bytes) -> None:

@@ -38,7 +38,9 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
     def __str__(self) -> str:
         """Give the reply on one line, as logs and reports show it."""
-        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+        if self.enhanced and self.text:  # nearly always
+            return f"{self.code} {self.enhanced} {self.text}"
+        return f"{self.code} {self.enhanced or self.text}".rstrip(" ")
 
 
 def read_reply(code: int, text: str) -> Reply:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.delivery.engine import Engine, Phase
+from relay.delivery.engine import Engine
 from relay.delivery.hello import Hello
 from relay.delivery.outgoing import Problem, Stage
+from relay.delivery.phases import Phase
 from relay.delivery.replies import MAX_LINE, MAX_LINES, ReplyError, ReplyReader
 from relay.delivery.transaction import Transaction
 from tests.harness.outbound import CONTENT, mail_to
@@ -80,7 +81,7 @@ def test_a_content_that_was_sent_stays_ambiguous_whatever_waits_behind_it() -> N
     """The next envelope was not written yet when the connection broke; the content was."""
     engine, finished = started()
     engine.receive(b"250 ok\r\n250 ok\r\n354 go\r\n", 1.0)
-    engine.written()
+    engine.unsent = None
     engine.out.clear()
     engine.begin(mail_to("bob@inbox.test"), lambda transaction: None, 1.0)
     assert engine.out
