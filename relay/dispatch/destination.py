@@ -71,7 +71,7 @@ class Destination:
     @property
     def held(self) -> int:
         """Count what is claimed for it."""
-        return len(self.ready) + self.out
+        return self.ready.size + self.out
 
     def is_open(self, now: float) -> bool:
         """Tell whether a delivery may start now, rate aside."""

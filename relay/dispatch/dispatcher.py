@@ -22,7 +22,7 @@ from relay.dispatch.destination import Destination
 from relay.dispatch.groups import Group, Tally
 from relay.dispatch.lanes import Lane, Lanes
 from relay.dispatch.limits import NO_LIMITS, DispatchOptions, Feedback, Limits
-from relay.dispatch.picking import pick
+from relay.dispatch.picking import key_of, pick
 from relay.ids import made_at
 from relay.message import Delivery, Disposition, Message, Settlement
 from relay.spool.protocol import QueueKey, Selection, Spool
@@ -134,13 +134,13 @@ class Dispatcher:
         destination.note(feedback, now - started, now, pause)
         if not destination.is_open(now) and destination not in self._resting:
             self._rest(destination, now)
-        elif destination.ready:
+        elif destination.ready.size:
             self._lanes.serve(destination)
         if not destination.held:
             self._active.discard(destination)
         if settlement.disposition is Disposition.RETRY:
             self._due_at(settlement.not_before)
-        if len(destination.ready) <= destination.share // 4:
+        if destination.ready.size <= destination.share // 4:
             self._hungry()
 
     def _hungry(self) -> None:
@@ -343,14 +343,3 @@ class Dispatcher:
             self._next_due = when
             if when <= self._clock():
                 self._wake.set()
-
-
-def key_of(delivery: Delivery) -> QueueKey:
-    """Give the queue a delivery belongs to."""
-    return QueueKey(
-        delivery.destination,
-        delivery.account,
-        delivery.campaign,
-        delivery.sending_domain,
-        delivery.priority,
-    )

@@ -16,16 +16,16 @@ Party = tuple[int, str]  # account and campaign
 class FairQueue:
     """Deliveries of one destination, ready to go."""
 
-    __slots__ = ("_levels", "_size")
+    __slots__ = ("_levels", "size")
 
     def __init__(self) -> None:
         """Start empty."""
-        self._size = 0
+        self.size = 0  # what len() says, for those who ask often
         self._levels: list[tuple[int, dict[Party, deque[Delivery]], deque[Party]]] = []
 
     def __len__(self) -> int:
         """Count the deliveries."""
-        return self._size
+        return self.size
 
     def push(self, delivery: Delivery) -> None:
         """Put a delivery behind its party's others."""
@@ -37,7 +37,7 @@ class FairQueue:
             turns.append(party)
         else:
             queue.append(delivery)
-        self._size += 1
+        self.size += 1
 
     def pop(self) -> Delivery | None:
         """Take the next delivery; None when there is none."""
@@ -53,7 +53,7 @@ class FairQueue:
                 turns.append(party)
             else:
                 del parties[party]
-            self._size -= 1
+            self.size -= 1
             return delivery
         return None
 

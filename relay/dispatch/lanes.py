@@ -83,7 +83,7 @@ class Lanes:
         if not destination.is_open(now) or self.blocked():
             self._stuck.add(destination)
             return
-        while ready and waiters:
+        while ready.size and waiters:
             if waiters[-1][1].done():
                 waiters.pop()
             elif not destination.take_token(now):
@@ -91,9 +91,9 @@ class Lanes:
                 return
             else:  # the lane that was busy last: the others may end
                 waiters.pop()[1].set_result(ready.pop())
-        if ready and destination.may_add_lane():
+        if ready.size and destination.may_add_lane():
             self._start(destination)
-        elif ready and not destination.lanes:
+        elif ready.size and not destination.lanes:
             destination.group.waiting[destination] = None
             self._stuck.add(destination)
 
@@ -199,19 +199,19 @@ class Lanes:
     def _next(self, destination: Destination) -> Delivery | None:
         """Give a delivery that may start now."""
         now = time.monotonic()
-        if not destination.ready or not destination.is_open(now) or self.blocked():
+        if not destination.ready.size or not destination.is_open(now) or self.blocked():
             return None
         return destination.ready.pop() if destination.take_token(now) else None
 
     async def _wait(self, destination: Destination) -> Delivery | None:
         """Wait for a delivery for as long as an idle lane may linger."""
-        if (self._starved or destination.group.waiting) and not destination.ready:
+        if (self._starved or destination.group.waiting) and not destination.ready.size:
             self._hungry()
             return None
         waiter: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
         destination.waiters.append((time.monotonic() + self._options.lingering, waiter))
         self._waiting.add(destination)
-        if destination.ready:
+        if destination.ready.size:
             self._stuck.add(destination)
         else:
             self._hungry()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import TypeVar
 
-from relay.spool.protocol import DueQueue
+from relay.message import Delivery
+from relay.spool.protocol import DueQueue, QueueKey
 
 Pick = tuple[int, int]
 K = TypeVar("K", int, str)
@@ -30,6 +31,17 @@ def pick(queues: Iterable[DueQueue], room: int, allowance: Callable[[str], int])
     for name, some in by_destination.items():
         picks += _within(some, granted[name])
     return picks
+
+
+def key_of(delivery: Delivery) -> QueueKey:
+    """Give the queue a delivery belongs to."""
+    return QueueKey(
+        delivery.destination,
+        delivery.account,
+        delivery.campaign,
+        delivery.sending_domain,
+        delivery.priority,
+    )
 
 
 def level(wanted: Mapping[K, int], room: int) -> dict[K, int]:
