@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from functools import lru_cache
 
 from relay.clock import Clock, now
 from relay.mail import base32
@@ -73,6 +74,7 @@ def lowest_at(at: int) -> int:
     return max(at // 1_000_000 - _EPOCH_SECONDS, 0) << (_COUNTER_BITS + _SPOOL_BITS)
 
 
+@lru_cache(1024)  # an id is told twice while its message is taken
 def to_text(id_: int) -> str:
     """Write an id as 13 characters of lower-case base32."""
     return base32.encode(id_.to_bytes(8, "big")).decode("ascii")

@@ -23,6 +23,7 @@ def _masks() -> list[tuple[int, int, int]]:
 
 
 _STEPS = _masks()
+_STEPS_32, _STEPS_16 = _STEPS[1:], _STEPS[2:]
 
 
 def encode(raw: bytes) -> bytes:
@@ -32,6 +33,7 @@ def encode(raw: bytes) -> bytes:
         raise OverflowError(f"{size} octets; at most {_MOST} are expected")
     letters = (size * 8 + 4) // 5
     number = int.from_bytes(raw, "big") << (letters * 5 - size * 8)
-    for shift, stays, moves in _STEPS:  # each halves the groups that still lie side by side
+    # Each halves the groups that still lie side by side; short ones need no first steps.
+    for shift, stays, moves in _STEPS if letters > 32 else _STEPS_32 if letters > 16 else _STEPS_16:
         number = number & stays | number << shift & moves
     return number.to_bytes(letters, "big").translate(_LETTERS)
