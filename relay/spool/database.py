@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ from relay.errors import SpoolFullError, StorageError
 Row = tuple[Any, ...]
 
 _FRAME = 24 + 4096
-_BATCHES = (64, 32, 16, 8, 4, 2, 1)
+_MOST_ROWS = 32  # of one statement; each number up to it has a statement of its own
 
 
 class Database:
@@ -87,23 +87,21 @@ class Database:
             return
         marks = "(" + ",".join("?" * len(rows[0])) + ")"
         with self._translated:
-            start = 0
-            for size in _split(len(rows)):
-                values = [value for row in rows[start : start + size] for value in row]
-                self._execute(f"{head} VALUES {','.join([marks] * size)}", values)
-                start += size
+            for start in range(0, len(rows), _MOST_ROWS):
+                some = rows[start : start + _MOST_ROWS]
+                values = [value for row in some for value in row]
+                self._execute(f"{head} VALUES {','.join([marks] * len(some))}", values)
 
     def delete(self, table: str, ids: Sequence[int]) -> None:
         """Delete the rows of a table by their ids."""
         with self._translated:
-            start = 0
-            for size in _split(len(ids)):
-                marks = ",".join("?" * size)
+            for start in range(0, len(ids), _MOST_ROWS):
+                some = ids[start : start + _MOST_ROWS]
+                marks = ",".join("?" * len(some))
                 self._execute(
                     f"DELETE FROM {table} WHERE id IN ({marks})",  # noqa: S608 - our own names
-                    ids[start : start + size],
+                    some,
                 )
-                start += size
 
     def begin(self) -> None:
         """Start a transaction that writes."""
@@ -167,10 +165,3 @@ class _Translated:
         if code & 0xFF == sqlite3.SQLITE_FULL:
             raise SpoolFullError(f"no space left for {self._path}") from error
         raise StorageError(f"{self._path}: {error}") from error
-
-
-def _split(count: int) -> Iterable[int]:
-    for size in _BATCHES:
-        while count >= size:
-            yield size
-            count -= size
