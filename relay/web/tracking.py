@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from metrics.events import Event, Hit, Kind
 from relay.clock import Clock
+from relay.errors import StorageError
 from relay.mail.keyring import KeyRing
 from relay.settings import Blocks, SendingDomain
 from relay.unsubscription import scope_of
@@ -26,6 +28,7 @@ from relay.web.discreet import Privacy, sum_only, without_address
 from tracking import tokens
 from tracking.urls import BadDestinationError, destination, usual_host
 
+_log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 
 PIXEL = bytes.fromhex(
@@ -58,6 +61,7 @@ UNRECORDED = (
     ("unsubscribe", "bad-token"),
     ("unsubscribe", "page"),
     ("unsubscribe", "done"),
+    ("unsubscribe", "failed"),
 )
 """Requests that are counted here, by kind and what came of them; hits are counted in control."""
 _WORDS = {Kind.CLICKED: "click", Kind.OPENED: "open"}
@@ -166,18 +170,22 @@ class TrackingHost:
             return web.Response(
                 status=400, text="expected the form field List-Unsubscribe=One-Click\n"
             )
-        await self._recorder.unsubscribe(
-            Event(
-                kind=Kind.UNSUBSCRIBED,
-                at=self._clock(),
-                delivery=token.identity.delivery,
-                account=token.identity.account,
-                sending_domain_id=token.identity.domain,
-                campaign_hash=token.identity.campaign,
-                scope=scope_of(token.link),
-                reason="one-click" if "button" not in form else "page",
-            )
+        asked = Event(
+            kind=Kind.UNSUBSCRIBED,
+            at=self._clock(),
+            delivery=token.identity.delivery,
+            account=token.identity.account,
+            sending_domain_id=token.identity.domain,
+            campaign_hash=token.identity.campaign,
+            scope=scope_of(token.link),
+            reason="one-click" if "button" not in form else "page",
         )
+        try:
+            await self._recorder.unsubscribe(asked)
+        except StorageError as problem:
+            self._count("unsubscribe", "failed")
+            _log.error("an unsubscription could not be recorded: %s", problem)
+            return _not_now()
         self._count("unsubscribe", "done")
         return web.Response(headers=_PAGE_HEADERS, text=_page("You have been unsubscribed."))
 
@@ -294,6 +302,14 @@ def _page(sentence: str, extra: str = "") -> str:
         "<style>body{font:1.1rem/1.5 sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem}"
         "button{font:inherit;padding:.5rem 1.5rem}</style></head>"
         f"<body><p>{html.escape(sentence)}</p>{extra}</body></html>\n"
+    )
+
+
+def _not_now() -> web.Response:
+    return web.Response(
+        status=503,
+        headers=_PAGE_HEADERS | {"Retry-After": "60"},
+        text=_page("Your wish could not be recorded just now. Please try again in a minute."),
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from metrics.events import Event, Kind
+from relay.errors import SpoolFullError
 from relay.settings import Blocks, SendingDomain
 from relay.web import tracking
 from relay.web.clients import ClientAddress
@@ -35,6 +36,7 @@ class Recorder:
     hits: list[Event] = field(default_factory=list)
     unsubscribed: list[Event] = field(default_factory=list)
     withdrew: set[int] = field(default_factory=set)
+    full: bool = False
 
     def may_track(self, account: int, delivery: int) -> bool:
         return delivery not in self.withdrew
@@ -43,6 +45,8 @@ class Recorder:
         self.hits.append(msgspec.msgpack.decode(event, type=Event))
 
     async def unsubscribe(self, event: Event) -> None:
+        if self.full:
+            raise SpoolFullError("outbox full")
         self.unsubscribed.append(event)
 
 
@@ -224,6 +228,16 @@ async def test_unsubscribing_by_get_changes_nothing(site: Site) -> None:
     assert b'<form method="post">' in body
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert site.recorder.unsubscribed == []
+
+
+async def test_who_cannot_be_unsubscribed_now_is_asked_to_come_back(site: Site) -> None:
+    site.recorder.full = True
+    path = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO)
+    status, headers, body = await site.ask("POST", path, data={"List-Unsubscribe": "One-Click"})
+    assert (status, headers["Retry-After"]) == (503, "60")
+    assert b"try again in a minute" in body
+    site.recorder.full = False
+    assert (await site.ask("POST", path, data={"List-Unsubscribe": "One-Click"}))[0] == 200
 
 
 @pytest.mark.parametrize("link", [0, 1, 2])
