@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -77,6 +78,7 @@ class ReportDesk:
         self._hosts = hosts
         self._trust_words = trust_words
         self._clock = clock
+        self.counts: Counter[str] = Counter()  # by the words of `InboundHandler.counts`
 
     async def take(
         self, message: bytes, *, envelope: bytes = b"", account: int | None = None
@@ -98,7 +100,13 @@ class ReportDesk:
         if taken.report is UNREADABLE:
             delivery = taken.found.delivery if taken.found else 0
             await asyncio.to_thread(self._kept.keep, message, self._clock(), delivery)
+        self._count(taken)
         return taken
+
+    def _count(self, taken: Taken) -> None:
+        self.counts[taken.report.kind.value] += 1
+        self.counts["unlinked"] += taken.found is None and bool(taken.events)
+        self.counts["mismatch"] += taken.consequence.mismatch
 
     async def _judged(
         self, message: bytes, report: Report, envelope: bytes, account: int | None

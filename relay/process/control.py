@@ -106,6 +106,7 @@ async def serve_control(config: Config, sockets: Mapping[str, socket.socket], ch
             config.workers,
             lambda: hosts.failing,
             lambda: brakes.standings,
+            desk.counts,
         )
         services.ready = partial(_whats_wrong, hub, publisher, config.workers)
         await hub.start()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 
 from bounces.report import Kind
 from metrics.prometheus import Sample, exposition
@@ -17,6 +18,7 @@ from relay.submission.replies import LIMITS
 from relay.web.tracking import UNRECORDED
 
 _SUBMITTED = ("accepted", "refused", "failed")
+_NOTHING_READ: Mapping[str, int] = MappingProxyType({})
 _CAME_BACK = (*(kind.value for kind in Kind), "refused", "unlinked", "mismatch")
 _TLS_POLICIES = {"sts": "sts", "tlsa": "tlsa", "none": "no-policy-found"}
 _TLS_RESULTS = (
@@ -42,8 +44,12 @@ class Measuring:
         workers: int,
         failing_hosts: Callable[[], Sized] = tuple,
         brakes: Callable[[], Iterable[Standing]] = tuple,
+        reports: Mapping[str, int] = _NOTHING_READ,
     ) -> None:
-        """Take where numbers come from."""
+        """Take where numbers come from; `reports` counts what control itself reads that came back,
+        by kind.
+        """
+        self._reports = reports
         self._failing_hosts = failing_hosts
         self._brakes = brakes
         self._ledger = ledger
@@ -77,14 +83,14 @@ class Measuring:
             labels = (one.rate.sending_domain, one.rate.kind)
             yield Sample("waypost_brake_level", labels, float(one.level))
             yield Sample("waypost_brake_rate", labels, one.rate.value)
+        for kind in _CAME_BACK:
+            total = _count(peers.values(), f"inbound_{kind}") + self._reports.get(kind, 0)
+            yield Sample("waypost_inbound_mails_total", (kind,), total)
         yield from _counted(list(peers.values()))
 
 
 def _counted(peers: list[Peer]) -> Iterator[Sample]:
     """Give the counters of the workers."""
-    for kind in _CAME_BACK:
-        total = _count(peers, f"inbound_{kind}")
-        yield Sample("waypost_inbound_mails_total", (kind,), total)
     for policy, word in _TLS_POLICIES.items():
         for result in _TLS_RESULTS:
             total = _count(peers, f"tls_{word}_{result}")

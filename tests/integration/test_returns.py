@@ -210,6 +210,7 @@ async def test_a_maildir_is_read_and_emptied(route: SinkRoute) -> None:
     report = _dsn(_about(route, "dropped@inbox.test", body))
     drop = route.relay.directory.parent / "drop"
     new = drop / "new"
+    before = {kind: await _came_back(route, kind) for kind in ("other", "bounce")}
     endless = b"From: MAILER-DAEMON@x.test\nContent-Type: text/html\n\n&#" + b"1" * 5000 + b";\n"
     (new / "0.endless").write_bytes(endless)  # it once ended control
     (new / "1.first").write_bytes(report)
@@ -220,7 +221,16 @@ async def test_a_maildir_is_read_and_emptied(route: SinkRoute) -> None:
     await _become(route, "the mail to be moved", moved)
     assert sorted(p.name for p in (drop / "cur").iterdir()) == ["0.endless:2,S", "1.first:2,S"]
     assert (await _post(route, endless))["suppressed"] is False
+    assert await _came_back(route, "other") == before["other"] + 2  # dropped, and handed in
+    assert await _came_back(route, "bounce") == before["bounce"] + 1
     assert [e["reason"] for e in await _suppressed(route, "dropped@inbox.test")] == ["hard-bounce"]
+
+
+async def _came_back(route: SinkRoute, kind: str) -> int:
+    _, text = await route.relay.ask("GET", "/metrics")
+    name = f'waypost_inbound_mails_total{{kind="{kind}"}} '
+    line = next(line for line in str(text).split("\n") if line.startswith(name))
+    return int(float(line.removeprefix(name)))
 
 
 async def _command(route: SinkRoute, *arguments: str, given: bytes = b"") -> str:

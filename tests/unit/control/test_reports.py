@@ -66,3 +66,22 @@ async def test_what_is_no_fault_of_the_mail_passes(tmp_path: Path) -> None:
         with pytest.raises(StorageError):
             await ReportDesk(ledger, RING, _record, no_storage, kept=kept).take(MAIL)
         assert not (tmp_path / "kept").exists()
+
+
+async def test_what_came_back_is_counted_by_kind(tmp_path: Path) -> None:
+    """As the inbound door counts it: metrics add both."""
+    told: list[Event] = []
+
+    async def record(facts: Sequence[Event]) -> None:
+        told.extend(facts)
+
+    bounce = (
+        b"Return-Path: <>\r\nFrom: MAILER-DAEMON@isp.test\r\nSubject: failure notice\r\n\r\n"
+        b"<ann@inbox.test>: 550 5.1.1 User unknown\r\n"
+    )
+    async with open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        desk = ReportDesk(ledger, RING, record, tuple, kept=Kept(tmp_path / "kept"))
+        await desk.take(MAIL)
+        await desk.take(bounce)
+    assert +desk.counts == {"other": 1, "bounce": 1, "unlinked": 1}
+    assert len(told) == 1
