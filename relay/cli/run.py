@@ -5,6 +5,7 @@ account to try it with.
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from relay.layout import Layout
@@ -40,19 +41,23 @@ def _serve(options: argparse.Namespace, config: Config) -> int:
     from relay.cli.door import open_door
     from relay.cli.main import config_path
     from relay.first_start import first_start
+    from relay.process.handed_over import HandedOver, Manager
     from relay.process.supervisor import Supervisor, open_sockets
 
-    sockets = open_sockets(config)
+    manager = Manager(os.environ)
+    sockets = open_sockets(config, HandedOver.of(os.environ))
     secret = None
     if _is_new(config):
         with open_door(options) as door:
             secret = first_start(door)
     path = config_path(options)
+
+    def ready(seconds: float) -> None:
+        manager.tell("READY=1")
+        _welcome(config, secret, seconds)
+
     supervisor = Supervisor(
-        config,
-        str(path) if path else "",
-        sockets,
-        lambda seconds: _welcome(config, secret, seconds),
+        config, str(path) if path else "", sockets, ready, lambda: manager.tell("STOPPING=1")
     )
     return supervisor.run()
 

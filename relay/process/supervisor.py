@@ -27,6 +27,7 @@ from types import FrameType
 from relay.config import Config
 from relay.errors import EXIT_CONFIG, ConfigError
 from relay.layout import Layout, split_endpoint
+from relay.process.handed_over import HandedOver
 from relay.process.life import READY
 
 _log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ class Process:
     restarts: int = field(default=-1)
 
 
-def open_sockets(config: Config) -> dict[str, socket.socket]:
-    """Bind and listen on every configured door;
+def open_sockets(config: Config, handed: HandedOver) -> dict[str, socket.socket]:
+    """Bind and listen on every configured door that was not handed over;
 
     raises ConfigError naming the one that cannot be had.
     """
@@ -72,7 +73,12 @@ def open_sockets(config: Config) -> dict[str, socket.socket]:
     if config.delivery.mode == "sandbox":
         doors["sandbox"] = config.sandbox.listen
     deadline = time.monotonic() + _BIND_SECONDS
-    return {name: _bind(name, at, deadline) for name, at in doors.items() if at}
+    sockets = {
+        name: handed.take(at) or _bind(name, at, deadline) for name, at in doors.items() if at
+    }
+    for left in handed.close():
+        _log.warning("a socket was handed over that no setting names: %s", left)
+    return sockets
 
 
 def _bind(name: str, endpoint: str, deadline: float) -> socket.socket:
@@ -109,12 +115,14 @@ class Supervisor:
         config_file: str,
         sockets: Mapping[str, socket.socket],
         on_ready: Callable[[float], None],
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the settings, the file they came from ("" without one), the bound sockets, and whom
-        to tell of readiness.
+        to tell of readiness and of the order to stop.
         """
         self._layout = Layout(config.data_dir)
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._began = time.monotonic()
         self._signals: list[int] = []
         self._stopping = 0.0
@@ -173,7 +181,9 @@ class Supervisor:
                 self._send(signal.SIGHUP, self._processes)
 
     def _stop(self, *, at_once: bool) -> None:
-        self._stopping = self._stopping or time.monotonic()
+        if not self._stopping:
+            self._stopping = time.monotonic()
+            self._on_stop()
         for process in self._processes:  # who comes now is refused, not left waiting
             for listening in process.sockets.values():
                 listening.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -55,6 +56,7 @@ class RelayUnderTest:
         self.workers = workers
         self.starts = 0
         self._prefix = tuple(prefix)
+        self._handed: tuple[int, ...] = ()
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
         self._known: set[int] = set()
@@ -83,6 +85,11 @@ class RelayUnderTest:
     def address(self, door: str) -> tuple[str, int]:
         """Give the address of a door: submission, tls, plain, inbound, tracking, admin, sandbox."""
         return "127.0.0.1", self.ports[door]
+
+    def hand_over(self, listening: Sequence[socket.socket]) -> None:
+        """Start from now on as systemd would: with these sockets, from descriptor 3 on."""
+        self._handed = tuple(each.fileno() for each in listening)
+        self._prefix = (sys.executable, "-c", _AS_SYSTEMD, json.dumps(self._handed))
 
     @property
     def pid(self) -> int:
@@ -121,6 +128,7 @@ class RelayUnderTest:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self._handed,
             )
 
     async def is_ready(self) -> bool:
@@ -257,6 +265,18 @@ class RelayUnderTest:
             settings.setdefault(section, {}).update(values)
         return settings
 
+
+_AS_SYSTEMD = """
+import fcntl, json, os, sys
+handed = json.loads(sys.argv[1])
+high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 100) for each in handed]
+for each in handed:
+    os.close(each)
+for number, each in enumerate(high, 3):
+    os.dup2(each, number)
+os.environ.update(LISTEN_FDS=str(len(handed)), LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 _DOORS = ("submission", "tls", "plain", "inbound", "tracking", "admin", "sandbox")
 

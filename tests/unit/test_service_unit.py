@@ -63,6 +63,20 @@ def test_descriptors_suffice_for_the_connections_that_are_allowed() -> None:
     assert int(value("LimitNOFILE")) > config.submission.max_connections * 2 + outgoing
 
 
+def test_a_start_that_waits_for_the_ledger_is_no_failure() -> None:
+    assert value("Type") == "notify"
+    assert value("TimeoutStartSec") == "infinity"
+
+
+def test_the_doors_that_systemd_holds_are_those_of_the_settings() -> None:
+    text = UNIT.with_suffix(".socket").read_text(encoding="utf-8")
+    config = Config()
+    submission = config.submission
+    doors = {submission.listen, submission.tls_listen, submission.plain_listen}
+    doors |= {config.inbound.listen, config.tracking.listen, config.admin.listen}
+    assert set(re.findall(r"(?m)^ListenStream=(.*)$", text)) == doors - {""}
+
+
 def test_files_it_makes_are_its_own() -> None:
     assert value("UMask") == "0077"
     assert value("StateDirectoryMode") == "0700"
