@@ -41,4 +41,6 @@ pip=python3
 can .venv/bin/python 'import pip' && pip=.venv/bin/python
 "$pip" -m pip --python .venv/bin/python install \
     --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+# Where the service may not write here, each start would compile our modules again.
+.venv/bin/python -m compileall -q relay tracking bounces metrics
 echo "$want" >".venv/.$lock"

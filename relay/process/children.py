@@ -5,6 +5,7 @@ its role.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -64,12 +65,21 @@ async def _run(
     if role == "worker":
         from relay.process.worker import serve_worker
 
+        _imported()
         await serve_worker(config, index, sockets, Child(life))
     elif role == "control":
         from relay.process.control import serve_control
 
+        _imported()
         await serve_control(config, sockets, Child(life))
     else:
         from relay.process.sandbox import serve
 
+        _imported()
         await serve(config, sockets, Child(life))
+
+
+def _imported() -> None:
+    """Collect garbage from now on, and never look through what imports left."""
+    gc.freeze()
+    gc.enable()
