@@ -44,7 +44,6 @@ from relay.suppressions import RecipientHash, Suppressions
 from relay.web.certificates import SiteTls
 from relay.web.clients import ClientAddress
 from relay.web.tracking import TrackingHost
-from relay.web.wire import DiscreetRunner
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class Doors:
     counter: HandedInCounter = field(init=False)
     _listeners: list[Listener] = field(default_factory=list)
     _serving: list[Door] = field(default_factory=list)
-    _site: web.AppRunner | None = None
+    _site: web.ServerRunner | None = None
     _certificate: tls.ServerTls | None = None
     _site_tls: SiteTls | None = None
 
@@ -292,8 +291,7 @@ class Doors:
             clock=now,
             count=lambda kind, word: self._count(f"tracking_{kind}_{word}"),
         )
-        self._site = DiscreetRunner(
-            host.application(),
+        self._site = host.runner(
             access_log=None,
             keepalive_timeout=15,
             max_line_size=4096,

@@ -19,7 +19,7 @@ class ClientAddress:
         """Take the proxies' networks in CIDR form; raises ValueError for anything else."""
         self._trusted = [ipaddress.ip_network(network) for network in trusted]
 
-    def of(self, request: web.Request) -> str:
+    def of(self, request: web.BaseRequest) -> str:
         """Give the address as text, "" where the peer has none."""
         peer = request.remote or ""
         if not self._trusted or not self._is_trusted(peer):

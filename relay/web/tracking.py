@@ -12,7 +12,7 @@ import asyncio
 import html
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -25,6 +25,7 @@ from relay.settings import Blocks, SendingDomain
 from relay.unsubscription import scope_of
 from relay.web.clients import ClientAddress
 from relay.web.discreet import Privacy, sum_only, without_address
+from relay.web.wire import ask_for_body, direct_runner
 from tracking import tokens
 from tracking.urls import BadDestinationError, destination, usual_host
 
@@ -68,6 +69,7 @@ _WORDS = {Kind.CLICKED: "click", Kind.OPENED: "open"}
 _MAX_USER_AGENT = 400
 _BODY_SECONDS = 10
 _MAX_HOSTS = 1000
+_MAX_BODY = 65_536
 
 
 class Recorder(Protocol):
@@ -110,21 +112,29 @@ class TrackingHost:
         self._count = count
         self._hosts: dict[str, str] = {}  # by what the Host field says
 
-    def application(self) -> web.Application:
-        """Build the application for the public listener."""
-        app = web.Application(client_max_size=65_536)
-        app.router.add_route("*", "/c/{token}", self.click)
-        app.router.add_route("*", "/o/{token}.gif", self.pixel)
-        app.router.add_route("*", "/u/{token}", self.unsubscribe)
-        app.router.add_get("/robots.txt", _robots)
-        app.on_response_prepare.append(_say_little)
-        return app
+    def runner(self, **options: Any) -> web.ServerRunner:
+        """Give what serves the public listener; `options` are those of `web.Server`."""
+        return direct_runner(self.answer, max_body=_MAX_BODY, **options)
 
-    async def click(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer any request."""
+        path = request.path
+        kind, text = path[:3], path[3:]
+        if kind == "/c/":
+            return self.click(request, text)
+        if kind == "/o/" and text.endswith(".gif") and "/" not in text and len(text) > 4:
+            return self.pixel(request, text[:-4])
+        if kind == "/u/":
+            return await self.unsubscribe(request, text)
+        if path == "/robots.txt":
+            return _robots(request)
+        return _not_found()
+
+    def click(self, request: web.BaseRequest, text: str) -> web.Response:
         """Redirect to the signed destination."""
         if request.method not in ("GET", "HEAD"):
             return _method_not_allowed()
-        token = self._read(request, tokens.Kind.CLICK)
+        token = self._read(request, text, tokens.Kind.CLICK)
         if token is None:
             return _not_found()
         try:
@@ -140,20 +150,20 @@ class TrackingHost:
         headers = _CLICK_HEADERS | {"Location": location}
         return web.Response(status=302, headers=headers)
 
-    async def pixel(self, request: web.Request) -> web.Response:
+    def pixel(self, request: web.BaseRequest, text: str) -> web.Response:
         """Serve the picture; only a valid token is recorded."""
         if request.method not in ("GET", "HEAD"):
             return _method_not_allowed()
-        token = self._read(request, tokens.Kind.OPEN)
+        token = self._read(request, text, tokens.Kind.OPEN)
         if token is not None and self._blocked(token, ""):
             self._count("open", "blocked")
         elif token is not None:
             self._hit(request, Kind.OPENED, token, "")
         return web.Response(body=PIXEL, headers=_PIXEL_HEADERS)
 
-    async def unsubscribe(self, request: web.Request) -> web.Response:
+    async def unsubscribe(self, request: web.BaseRequest, text: str) -> web.Response:
         """Show the page on GET; unsubscribe on POST, one-click or from the page's button."""
-        token = self._read(request, tokens.Kind.UNSUBSCRIBE)
+        token = self._read(request, text, tokens.Kind.UNSUBSCRIBE)
         if token is None:
             return _not_found()
         if request.method in ("GET", "HEAD"):
@@ -163,6 +173,7 @@ class TrackingHost:
             return _method_not_allowed("GET, HEAD, POST")
         try:
             async with asyncio.timeout(_BODY_SECONDS):
+                await ask_for_body(request)
                 form = await request.post()
         except TimeoutError:
             return web.Response(status=408, text="the request body did not arrive in time\n")
@@ -189,14 +200,14 @@ class TrackingHost:
         self._count("unsubscribe", "done")
         return web.Response(headers=_PAGE_HEADERS, text=_page("You have been unsubscribed."))
 
-    def _read(self, request: web.Request, kind: tokens.Kind) -> tokens.Token | None:
+    def _read(self, request: web.BaseRequest, text: str, kind: tokens.Kind) -> tokens.Token | None:
         """Read a token by the host that was asked for.
 
         The signature covers the host, so that a token is good on its own host only, and on that
         one also after its sending domain got another: mail already sent names it.
         """
         try:
-            token = tokens.read(request.match_info["token"], self._host(request), self._keyring)
+            token = tokens.read(text, self._host(request), self._keyring)
         except tokens.BadTokenError:
             token = None
         if token is not None and token.kind is kind:
@@ -204,7 +215,7 @@ class TrackingHost:
         self._count(kind.name.lower(), "bad-token")
         return None
 
-    def _host(self, request: web.Request) -> str:
+    def _host(self, request: web.BaseRequest) -> str:
         """Give the name that was asked for; one name is asked for again and again."""
         if request.rel_url.absolute:  # the whole URL in the first line, as to a proxy
             return (request.url.host or "").lower()
@@ -224,7 +235,7 @@ class TrackingHost:
             return False
         return url in blocks.destinations or f"host:{_host_of(url)}" in blocks.destinations
 
-    def _hit(self, request: web.Request, kind: Kind, token: tokens.Token, url: str) -> None:
+    def _hit(self, request: web.BaseRequest, kind: Kind, token: tokens.Token, url: str) -> None:
         identity = token.identity
         if not self._recorder.may_track(identity.account, identity.delivery):
             self._count(_WORDS[kind], "withdrawn")
@@ -276,14 +287,10 @@ def _host_of(url: str) -> str:
     return host.rsplit(":", 1)[0].lower() if not host.endswith("]") else host.lower()
 
 
-async def _robots(_request: web.Request) -> web.Response:
+def _robots(request: web.BaseRequest) -> web.Response:
+    if request.method not in ("GET", "HEAD"):
+        return _method_not_allowed()
     return web.Response(text="User-agent: *\nDisallow: /\n")
-
-
-async def _say_little(_request: web.Request, response: web.StreamResponse) -> None:
-    """Leave out what names our software to whoever scans; every answer is taken as what it is."""
-    response.headers.popall("Server", None)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
 def _not_found() -> web.Response:

@@ -120,7 +120,7 @@ async def pages() -> AsyncIterator[Pages]:
         clients=ClientAddress(()),
         clock=lambda: 0,
     )
-    runner = web.AppRunner(host.application(), access_log=None)
+    runner = host.runner(access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     found.tracking_port = runner.addresses[0][1]

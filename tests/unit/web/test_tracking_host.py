@@ -94,7 +94,7 @@ async def _running(trusted: tuple[str, ...] = ()) -> AsyncIterator[Site]:
             clients=ClientAddress(trusted),
             clock=lambda: 123,
         )
-        runner = web.AppRunner(host.application(), access_log=None)
+        runner = host.runner(access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
@@ -252,6 +252,17 @@ async def test_one_click_in_both_encodings(site: Site, link: int, *, multipart: 
     assert (event.kind, event.delivery, event.account) == (Kind.UNSUBSCRIBED, 77, 1)
     assert event.scope == ("domain", "account", "campaign")[link]
     assert event.reason == "one-click"
+
+
+async def test_who_waits_to_be_asked_for_the_form_is_asked(site: Site) -> None:
+    path = "/u/" + MINT.token(tokens.Kind.UNSUBSCRIBE, WHO)
+    form = {"List-Unsubscribe": "One-Click"}
+    async with (
+        asyncio.timeout(20),
+        site.session.post(site.url + path, headers=HOST, data=form, expect100=True) as response,
+    ):
+        assert response.status == 200
+    assert len(site.recorder.unsubscribed) == 1
 
 
 async def test_a_wrong_form_is_a_clear_error(site: Site) -> None:
