@@ -272,8 +272,9 @@ class Engine:
     def _line(self) -> bytes | None:
         """The next good line. None: no line, or a bad one changed the state."""
         reader, state = self._reader, self.state
-        line = reader.plain()
+        line = reader.whole
         if line is not None:
+            reader.whole, reader.empty = None, True
             self.commands += 1
             return line
         while True:

@@ -5,6 +5,9 @@ line longer than any limit only its head is kept; time stays linear and memory f
 input is cut into chunks. What a line says is for others to judge.
 """
 
+import re
+from functools import lru_cache
+
 from relay.submission import replies
 from relay.submission.options import SessionLimits
 
@@ -13,11 +16,19 @@ _LONG_VERBS = (b"MAIL ", b"RCPT ")
 _LETTERS = range(0x41, 0x7B)
 
 
+@lru_cache(16)
+def _plain_line(limit: int) -> re.Pattern[bytes]:
+    """Give what nearly every line is, in at most `limit` octets with its CRLF."""
+    return re.compile(rb"([A-Za-z][^\r\n]{0,%d})\r\n" % max(limit - 3, 0))
+
+
 class LineReader:
     """A buffer that gives lines, or says why the next one is none.
 
     After `next` gave None: `fault` is the reply to a bad line, or None if no line is complete;
-    `fatal` tells that the connection must end with that reply.
+    `fatal` tells that the connection must end with that reply. `empty`: nothing is held. `whole`:
+    all that is held, without its CRLF, if that is one line of the usual form; who takes it sets it
+    to None and `empty` to True.
     """
 
     __slots__ = (
@@ -25,11 +36,12 @@ class LineReader:
         "_dropped",
         "_head",
         "_limits",
+        "_plain",
         "_scanned",
-        "_whole",
         "empty",
         "fatal",
         "fault",
+        "whole",
     )
 
     def __init__(self, limits: SessionLimits) -> None:
@@ -39,57 +51,49 @@ class LineReader:
         self._scanned = 0
         self._dropped = 0
         self._head = b""
-        self._whole = b""  # all that is held, if it is one line
+        self._plain = _plain_line(limits.command).fullmatch
+        self.whole: bytes | None = None
         self.empty = True
         self.fault: bytes | None = None
         self.fatal = False
 
     def __len__(self) -> int:
         """Octets held."""
-        return len(self._buffer) + len(self._whole)
+        return len(self._buffer) + (len(self.whole) + 2 if self.whole is not None else 0)
 
     def feed(self, data: bytes) -> None:
         """Append octets."""
-        if self.empty and data.find(b"\n") == len(data) - 1:
+        if self.empty:
+            self.empty = False
             # Who waits for each reply sends one line at a time, which then need not be gathered.
-            self._whole = data
-        else:
-            self._buffer += self._whole + data
-            self._whole = b""
-        self.empty = False
+            found = self._plain(data)
+            if found is not None:
+                self.whole = found[1]
+                return
+        elif self.whole is not None:
+            self._gather()
+        self._buffer += data
+
+    def _gather(self) -> None:
+        """Put a line that came whole into the buffer: more came before it was asked for."""
+        if self.whole is not None:
+            self._buffer += self.whole + b"\r\n"
+            self.whole = None
 
     def clear(self) -> None:
         """Forget everything held."""
         self._buffer.clear()
-        self._whole = b""
+        self.whole = None
         self._scanned = self._dropped = 0
         self.empty = True
-
-    def plain(self) -> bytes | None:
-        """Give what is held without its CRLF if it is one line of the usual form; else None, and
-        `next` looks closely.
-        """
-        line = self._whole
-        size = len(line)
-        if (
-            2 < size <= self._limits.command
-            and line.find(b"\r") == size - 2
-            and line[0] in _LETTERS
-        ):
-            self._whole = b""
-            self.empty = True
-            return line[:-2]
-        return None
 
     def next(self, *, extended: bool, dialogue: bool) -> bytes | None:
         """Give the next line without its CRLF, or None (see the class).
 
         `extended`: MAIL and RCPT may be longer, EHLO was said. `dialogue`: within AUTH.
         """
+        self._gather()
         buffer = self._buffer
-        if self._whole:
-            buffer += self._whole
-            self._whole = b""
         self.fault = None
         end = buffer.find(b"\n", self._scanned) + 1
         if not end:
