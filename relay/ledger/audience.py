@@ -73,6 +73,7 @@ _BOUNCES = (
     tables.IN_STATE["deliveries_bounced_later"],
 )
 _RARE: dict[Audience, tuple[str, ...]] = {
+    Audience.MACHINE_ONLY: (tables.IN_STATE["deliveries_machine_only"],),
     Audience.BOUNCED: _BOUNCES,
     Audience.BOUNCED_HARD: _BOUNCES,
     Audience.UNSUBSCRIBED: (tables.IN_STATE["deliveries_unsubscribed"],),

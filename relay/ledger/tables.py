@@ -98,6 +98,9 @@ IN_STATE: dict[str, str] = {
     "deliveries_bounced_later": "later_at > 0",
     "deliveries_unsubscribed": "unsubscribed_at > 0",
     "deliveries_complained": "complained_at > 0",
+    "deliveries_machine_only": (
+        "(opened_at > 0 OR clicked_at > 0) AND opened_human_at = 0 AND clicked_human_at = 0"
+    ),
 }
 """Indexes on the ids of the deliveries in one state, so that the log finds the rarest at once; by
 the condition, which a query must write in these words."""
