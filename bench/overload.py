@@ -1,7 +1,7 @@
 """What overload does to a relay: more clients than it can serve, a crowd that only loiters, large
 mail all at once, a client that reads nothing, a flood of clicks.
 
-    python -m bench.overload [--crowd 10000] [--messages 3000] [--large 60]
+    python -m bench.overload [--crowd 10000] [--messages 3000] [--large 60] [--pin] [--cases A,B]
 
 Prints one row of a table for each case, as docs/reliability.md wants them. A probe submits a small
 mail again and again over a connection of its own, meanwhile; its times are what a well-behaved
@@ -14,12 +14,15 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -32,6 +35,9 @@ from tests.harness.relay_under_test import ROOT, RelayUnderTest
 
 _MB = 1 << 20
 _WORKERS = 2
+_PINNED = shutil.which("taskset") is not None and (os.cpu_count() or 1) > 1
+_ONE_CORE = ("taskset", "-c", "0") if _PINNED else ()
+_OTHER_CORE = ("taskset", "-c", "1") if _PINNED else ()
 _HEAD = b"From: <p@s.test>\r\nTo: <p@r.test>\r\nSubject: x\r\n"
 _PROBE = _HEAD + b"\r\nx\r\n"
 
@@ -39,11 +45,12 @@ _PROBE = _HEAD + b"\r\nx\r\n"
 class Bench:
     """A relay, a sink behind it, and what is asked of both."""
 
-    def __init__(self, relay: RelayUnderTest, folder: Path) -> None:
-        """Take a running relay."""
+    def __init__(self, relay: RelayUnderTest, folder: Path, prefix: tuple[str, ...] = ()) -> None:
+        """Take a running relay, and what to put before the commands of our own."""
         self.relay = relay
         self.folder = folder
         self.port = relay.address("plain")[1]
+        self.prefix = prefix
 
     @property
     def memory(self) -> str:
@@ -66,9 +73,9 @@ class Bench:
         return dict(result)
 
     async def run(self, *arguments: str) -> str:
-        """Run one of our programs."""
+        """Run one of our programs, where the relay does not."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            *(*self.prefix, sys.executable), *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         said, _ = await process.communicate()
         return said.decode()
@@ -118,6 +125,42 @@ async def overload(bench: Bench, messages: int) -> None:
         share = found["rate"] / peak
         said = f"{found['rate']:.0f} mails/s ({share:.0%} of the best), {found['refusals']} refused"
         row(f"{connections} connections", said, shown(times), bench.memory)
+
+
+async def arrivals(bench: Bench, seconds: float = 10.0) -> None:
+    """L07: mails that come at their own time, each over its connection: ever more until not all are
+    served any more, then three times what was.
+
+    To be read with `--pin`: else what makes the mails takes the relay's time.
+    """
+    content = bench.folder / "mail.eml"
+    content.write_bytes(newsletter("s.test", 10_000, html=False))
+
+    async def offer(rate: float) -> dict[str, Any]:
+        said = await bench.run(
+            *("-m", "bench.arrivals", "127.0.0.1", str(bench.port), str(rate), str(seconds)),
+            *("--content", str(content)),
+        )
+        found: dict[str, Any] = json.loads(said)
+        found["rate"] = found["taken"] / found["all_seconds"]
+        return found
+
+    peak, rate = 0.0, 50.0
+    while True:
+        found = await offer(rate)
+        peak = max(peak, found["rate"])
+        if found["taken"] < 0.9 * found["offered"]:
+            break
+        rate *= 1.5
+    for times in (1, 3, 6):
+        found = await offer(peak * times)
+        share = found["rate"] / peak
+        refused = ", ".join(f"{number} x {code}" for code, number in found["refused"].items())
+        failed = sum(found["failed"].values())
+        told = f"{found['rate']:.0f} mails/s ({share:.0%} of the best), {refused or 'none'} refused"
+        told += f", {failed} without an answer"
+        times_of = f"{found['median_ms']:.0f} / {found['p99_ms']:.0f} ms (of the mails taken)"
+        row(f"{times} x {peak:.0f} mails/s offered", told, times_of, bench.memory)
 
 
 async def latecomer(port: int) -> tuple[int, float]:
@@ -230,7 +273,8 @@ async def main(options: argparse.Namespace) -> None:
     """Run every case on one relay."""
     with tempfile.TemporaryDirectory(prefix="waypost-overload-") as scratch:
         folder = Path(scratch)
-        relay = RelayUnderTest(folder / "run", settings={}, workers=_WORKERS)
+        pinned = _ONE_CORE if options.pin else ()
+        relay = RelayUnderTest(folder / "run", settings={}, workers=_WORKERS, prefix=pinned)
         sink = SinkProcess(relay.address("sandbox")[1], folder / "sink.log")
         settings = relay.config.read_text(encoding="utf-8")
         more = f'mode = "smarthost"\nsmarthost = "127.0.0.1:{sink.port}"\nsmarthost_tls = "none"\n'
@@ -241,7 +285,7 @@ async def main(options: argparse.Namespace) -> None:
         try:
             async with relay:
                 await provision(relay, untracked=("s.test",), passwordless=True)
-                bench = Bench(relay, folder)
+                bench = Bench(relay, folder, _OTHER_CORE if options.pin else ())
                 row("case", "what came of it", "probe, median / 99th", "memory of two workers")
                 row(*["---"] * 4)
                 for case in options.cases.split(","):
@@ -250,6 +294,7 @@ async def main(options: argparse.Namespace) -> None:
                         "clicks": lambda: clicks(bench),
                         "deaf": lambda: deaf(bench),
                         "large": lambda: large(bench, options.large),
+                        "arrivals": lambda: arrivals(bench),
                         "crowd": lambda: crowd(bench, options.crowd),
                         "tls": lambda: crowd(bench, options.crowd, tls=True),
                     }[case]()
@@ -262,5 +307,8 @@ if __name__ == "__main__":
     parser.add_argument("--crowd", type=int, default=10_000)
     parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--large", type=int, default=60)
-    parser.add_argument("--cases", default="load,clicks,deaf,large,crowd,tls")
+    parser.add_argument(
+        "--pin", action="store_true", help="the relay on one core, the load on another"
+    )
+    parser.add_argument("--cases", default="load,arrivals,clicks,deaf,large,crowd,tls")
     uvloop.run(main(parser.parse_args()))

@@ -2,7 +2,8 @@
 
 The socket is given already bound and listening (several processes may share it) and stays open
 for its owner. A process with more connections than its share leaves the next one to the others for
-a moment, so that all have about as many. Limits are kept before a TLS handshake is paid for.
+a moment, so that all have about as many. Limits are kept before a TLS handshake is paid for. Of
+more connections than can be served those too many are told to come later (`crowding.py`).
 Draining takes no new connections, answers 421 between messages and lets content that is coming in
 arrive.
 """
@@ -14,12 +15,14 @@ import socket
 import ssl
 
 from relay.submission import proxy, replies
+from relay.submission.crowding import Crowding, waiting
 from relay.submission.door import Door
 from relay.submission.session import SubmissionSession
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 4  # connections taken in one turn of the loop, so that those there get theirs
+_MOST_TURNED_AWAY = 256  # in one turn
 _OTHERS_SECONDS = 0.002  # in which an idle process takes what one that has more leaves to it
 _HANDSHAKE_SECONDS = 30.0
 
@@ -41,6 +44,7 @@ class Listener:
         self._door = door
         self._tls = implicit_tls
         self._proxies = proxies
+        self._crowding = Crowding(door.gate.limits.processes)
         self._arriving: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
         self._serving = False
@@ -105,23 +109,40 @@ class Listener:
         self._accept()
 
     def _accept(self) -> None:
+        taken = 0
         for _ in range(_AT_ONCE):
-            try:
-                connection, address = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Mostly descriptors are used up: the backlog waits while connections end. Whatever
-                # it is, asking again at once would only keep the loop busy.
-                log.warning("no connection could be taken: %s", error.strerror)
-                self._door.count("accept_failed")
-                self.pause()
-                self._retry = self._door.loop.call_later(1.0, self.start)
-                return
-            connection.setblocking(False)
-            task = self._door.loop.create_task(self._welcome(connection, str(address[0])))
+            found = self._next()
+            if found is None:
+                break
+            taken += 1
+            found[0].setblocking(False)
+            task = self._door.loop.create_task(self._welcome(*found))
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
+        now, queue = self._door.loop.time(), waiting(self._listening) if taken == _AT_ONCE else 0
+        for _ in range(min(self._crowding.too_many(now, taken, queue), _MOST_TURNED_AWAY)):
+            found = self._next()
+            if found is None:
+                break
+            self._door.count("connections_refused")
+            self._door.count("limit_load")
+            self._turn_away(found[0], replies.OVERLOADED)
+
+    def _next(self) -> tuple[socket.socket, str] | None:
+        """Accept a connection; None if there is none, or none can be taken now."""
+        try:
+            connection, address = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return None
+        except OSError as error:
+            # Mostly descriptors are used up: the backlog waits while connections end. Whatever
+            # it is, asking again at once would only keep the loop busy.
+            log.warning("no connection could be taken: %s", error.strerror)
+            self._door.count("accept_failed")
+            self.pause()
+            self._retry = self._door.loop.call_later(1.0, self.start)
+            return None
+        return connection, str(address[0])
 
     async def _welcome(self, connection: socket.socket, address: str) -> None:
         """Turn a connection into a session, or close it."""
@@ -169,5 +190,4 @@ class Listener:
         """Say why, if the client can read it already, and close."""
         with connection, contextlib.suppress(OSError):
             if self._tls is None:
-                connection.send(reply + b"\r\n")
-                connection.shutdown(socket.SHUT_WR)
+                connection.send(reply + b"\r\n", socket.MSG_DONTWAIT)

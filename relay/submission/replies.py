@@ -28,6 +28,7 @@ AUTH_LATER = b"454 4.7.0 Too many failed logins, try again later"
 CLOSING = b"421 4.3.2 Service shutting down, connect again"
 NO_SPACE_LEFT = b"421 4.3.1 Not enough room for mail now, try again later"
 TOO_BUSY = b"421 4.3.2 Too many connections, try again later"
+OVERLOADED = b"421 4.3.2 More connections come than can be served, try again later"
 TOO_MANY_CONNECTIONS = b"421 4.7.0 Too many connections from your address"
 TOO_MANY_ERRORS = b"421 4.7.0 Too many errors"
 TOO_MUCH_JUNK = b"421 4.7.0 Too many commands without mail"
@@ -92,6 +93,7 @@ LIMITS = {
     "session-age": TOO_OLD,
     "connections-address": TOO_MANY_CONNECTIONS,
     "connections": TOO_BUSY,
+    "load": OVERLOADED,
     "content-in-flight": NO_SPACE_LEFT,
     "received-fields": LOOP,
     "room": b"452 4.3.1 ",  # disk reserve, outbox, content in flight before DATA

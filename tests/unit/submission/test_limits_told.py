@@ -74,7 +74,8 @@ CLOCKS: dict[str, dict[str, Any]] = {
 
 
 def test_every_limit_is_met_below() -> None:
-    assert sorted(MET) == sorted(replies.LIMITS)
+    elsewhere = {"load"}  # test_crowding.py
+    assert set(MET) | elsewhere == set(replies.LIMITS)
 
 
 @pytest.mark.parametrize("name", MET)
