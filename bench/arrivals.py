@@ -75,8 +75,8 @@ class Mail(asyncio.Protocol):
         self._end("lost")
 
     def give_up(self) -> None:
-        """Nobody waits any longer."""
-        self._end("late")
+        """Nobody waits any longer; who waited has cancelled `ended`."""
+        self._tally.failed["late"] += 1
         self._transport.abort()
 
     def _end(self, how: str) -> None:
