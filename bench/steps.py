@@ -11,6 +11,7 @@ measure that. `--keep` writes the counts of this Python to bench/steps.json, whi
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import sys
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from bench.newsletter import newsletter, numbered
+from bench.stage_departure import route as campaign
 from bench.stage_ingress import ENVELOPE, LIMITS, OPTIONS
 from bounces import verp
 from metrics.events import decode
@@ -56,6 +58,7 @@ def stages() -> dict[str, Callable[[], object]]:
     delivery, message = _delivery(), _message()
     outcome = of_giving_up(delivery.id)
     schedule = Schedule()
+    route, numbers = campaign(40_000), itertools.count()
     stored = settle(delivery, message, outcome, schedule, AT, "node").settlement.events[0]
     return {
         "dialogue": _dialogue(mail),
@@ -68,6 +71,7 @@ def stages() -> dict[str, Callable[[], object]]:
             mail, SWITCHES, base_url=BASE_URL, known=known
         ),
         "render": lambda: render(mail, plan, mint, IDENTITY, opens=True, clicks=True),
+        "plan and departure in a campaign": lambda: route.depart(route.plan(next(numbers))),
         "return path": lambda: verp.mint(7 << 32, 1, "bounce.test", RING),
         "sign": lambda: sign_all((signer,), head + b"\r\n", body, at=AT // SECOND),
         "settle": lambda: settle(delivery, message, outcome, schedule, AT, "node"),
@@ -146,7 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     counts = {name: steps(work) for name, work in stages().items()}
     for name, count in counts.items():
-        print(f"{name:24}{count:8}")
+        print(f"{name:34}{count:8}")
     if options.keep:
         kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
         kept[python()] = counts
