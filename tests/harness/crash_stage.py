@@ -239,7 +239,7 @@ class CrashStage:
                 await self._counted(max(0.0, deadline - time.monotonic()))
             await self._let_die()
             with contextlib.suppress(AssertionError):  # who said nothing will be named
-                await self.relay.until(self._reported, "what workers hold", 10)
+                await self.relay.until(self.tell_bounds, "what workers hold", 10)
             status = await self.relay.stop()
             kept = self._kept()
             if not (kept.waiting or kept.unsent) or time.monotonic() > deadline:
@@ -269,7 +269,8 @@ class CrashStage:
         _, said = await self.relay.ask("GET", "/metrics")
         return str(said)
 
-    async def _reported(self) -> bool:
+    async def tell_bounds(self) -> bool:
+        """Ask what the workers hold; tells whether all have said so by now."""
         return await self.bounds.reported(self._workers)
 
     def _judge(self, kept: Kept, duplicates: int) -> Findings:
