@@ -9,8 +9,8 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from relay.delivery.canonical import chosen_fields, relaxed_body, split_fields
-from relay.delivery.dkim import OVERSIGNED, SIGNED, Signer, sign_all
+from relay.delivery.canonical import relaxed_body, relaxed_fields
+from relay.delivery.dkim import Signer, sign_all
 from relay.delivery.dkim_keys import generate
 
 HEAD = b"".join(
@@ -59,7 +59,7 @@ def main() -> None:
         row = (
             cpu_ms(lambda body=body: relaxed_body(body), 200),  # type: ignore[misc]
             cpu_ms(lambda canonical=canonical: hashlib.sha256(canonical).digest(), 200),  # type: ignore[misc]
-            cpu_ms(lambda: chosen_fields(split_fields(HEAD), SIGNED, OVERSIGNED), 200),
+            cpu_ms(lambda: relaxed_fields(HEAD), 200),
             cpu_ms(lambda body=body: rsa.sign(HEAD, body, at=1), 100),  # type: ignore[misc]
             cpu_ms(lambda body=body: ed25519.sign(HEAD, body, at=1), 100),  # type: ignore[misc]
             cpu_ms(lambda body=body: sign_all((rsa, ed25519), HEAD, body, at=1), 100),  # type: ignore[misc]

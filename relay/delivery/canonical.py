@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\n|\Z)")
 
+_LINE = re.compile(rb"(?m)^([!-9;-~]+) ?: ?([^\r\n]*)\r\n")
+
 _EIGHT = b" " * 8
 
 
@@ -70,24 +72,38 @@ def relaxed_runs(lines: bytes) -> bytes:
     return lines.replace(b" \r\n", b"\r\n") if b" \r\n" in lines else lines
 
 
-def chosen_fields(
-    fields: Sequence[tuple[bytes, bytes]], sign: Sequence[bytes], oversign: frozenset[bytes]
-) -> tuple[list[bytes], bytes]:
-    """Give the names for h= and the canonical fields that they choose, in that order (section
+def relaxed_fields(head: bytes) -> tuple[tuple[bytes, ...], list[bytes]]:
+    """Give the lower-case names of a header block's fields, in order, and the fields in relaxed
+    form with their CRLF; stops at the empty line.
+    """
+    end = head.find(b"\r\n\r\n")
+    lines = head if end < 0 else head[: end + 2]
+    lines = _one_space(lines.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" "))
+    found: list[tuple[bytes, bytes]] = _LINE.findall(lines.replace(b" \r\n", b"\r\n"))
+    if len(found) != lines.count(b"\n") or not lines.endswith(b"\n"):  # a line that is no field
+        found = [(name, relaxed_value(value)) for name, value in split_fields(head)]
+    names = [name.lower() for name, _ in found]
+    return tuple(names), [
+        b"%s:%s\r\n" % (name, field[1]) for name, field in zip(names, found, strict=True)
+    ]
+
+
+def chosen(
+    names: Sequence[bytes], sign: Sequence[bytes], oversign: frozenset[bytes]
+) -> tuple[list[bytes], list[int]]:
+    """Give the names for h=, and which of these fields they choose, in that order (RFC 6376 section
     5.4.2).
 
     A name occurs as often as the message has the field, counted from the bottom, and once more if
     it is in `oversign`, so that nobody can add one unseen.
     """
-    by_name: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        by_name.setdefault(name, []).append(value)
-    names: list[bytes] = []
-    lines: list[bytes] = []
+    places: dict[bytes, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    given: list[bytes] = []
+    order: list[int] = []
     for name in sign:
-        for value in reversed(by_name.get(name, ())):
-            names.append(name)
-            lines.append(name + b":" + relaxed_value(value) + b"\r\n")
-        if name in oversign:
-            names.append(name)
-    return names, b"".join(lines)
+        own = places.get(name, [])
+        given += [name] * (len(own) + (name in oversign))
+        order += reversed(own)
+    return given, order

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from relay.delivery.canonical import chosen_fields, relaxed_body, split_fields
+from relay.delivery.canonical import chosen, relaxed_body, relaxed_fields
 from relay.delivery.dkim_keys import PrivateKey, load_private
 
 SIGNED = (
@@ -91,15 +91,15 @@ class Signer:
         """
         return sign_all((self,), head, body, at=at)
 
-    def field(self, names: Sequence[bytes], fields: bytes, body_hash: bytes, at: int) -> bytes:
-        """Give the field for canonical header fields and a base64 body hash that were made once for
-        several signers.
+    def field(self, tag: bytes, fields: bytes, body_hash: bytes, at: int) -> bytes:
+        """Give the field for an h= tag, the canonical fields it chooses and a base64 body hash that
+        were made once for several signers.
         """
         folded = _FOLD.join(
             (
                 self._start,
                 b"t=%d;" % at,
-                _chosen(tuple(names)),
+                tag,
                 b"bh=%s;" % body_hash,
                 b"b=",
             )
@@ -131,15 +131,18 @@ def sign_hashed(signers: Sequence[Signer], head: bytes, body_hash: bytes, *, at:
     """Do the same with the SHA-256 of the relaxed body, for callers that hash literal segments only
     once.
     """
-    names, fields = chosen_fields(split_fields(head), SIGNED, OVERSIGNED)
+    names, lines = relaxed_fields(head)
+    tag, order = _chosen(names)
+    fields = b"".join([lines[place] for place in order])
     encoded = base64.b64encode(body_hash)
-    return b"".join(signer.field(names, fields, encoded, at) for signer in signers)
+    return b"".join([signer.field(tag, fields, encoded, at) for signer in signers])
 
 
 @lru_cache(maxsize=1000)  # mails of one program have the same fields
-def _chosen(names: tuple[bytes, ...]) -> bytes:
-    """Give the h= tag, folded."""
-    return b"h=%s;" % _FOLD.join(_folded(names))
+def _chosen(names: tuple[bytes, ...]) -> tuple[bytes, list[int]]:
+    """Give the h= tag, folded, and which fields it chooses."""
+    given, order = chosen(names, SIGNED, OVERSIGNED)
+    return b"h=%s;" % _FOLD.join(_folded(given)), order
 
 
 def _folded(names: Sequence[bytes]) -> list[bytes]:

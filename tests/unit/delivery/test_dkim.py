@@ -15,7 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.delivery.canonical import relaxed_body, relaxed_value
+from relay.delivery.canonical import (
+    relaxed_body,
+    relaxed_fields,
+    relaxed_value,
+    split_fields,
+)
 from relay.delivery.dkim import OVERSIGNED, Signer, sign_all
 from relay.delivery.dkim_keys import (
     generate,
@@ -188,3 +193,30 @@ def test_the_empty_body_has_the_known_hash() -> None:
     """The hash of the empty relaxed body is that of no octets (RFC 6376 section 3.4.4)."""
     field = SIGNERS[0].sign(HEAD, b"\r\n\r\n", at=AT)
     assert base64.b64encode(hashlib.sha256(b"").digest()) in field
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"A",
+                b"bc",
+                b":",
+                b" ",
+                b"  ",
+                b"\t",
+                b"\r\n",
+                b"\r\n ",
+                b"\r\n\t",
+                b"From: x\r\n",
+                b"\xe4",
+            ]
+        ),
+        max_size=20,
+    ).map(b"".join)
+)
+def test_fields_all_at_once_are_those_one_by_one(head: bytes) -> None:
+    names, lines = relaxed_fields(head)
+    fields = split_fields(head)
+    assert list(names) == [name for name, _ in fields]
+    assert lines == [name + b":" + relaxed_value(value) + b"\r\n" for name, value in fields]
