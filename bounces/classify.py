@@ -112,6 +112,7 @@ _ABOUT_RECIPIENT: Final = frozenset({"user-unknown", "mailbox-disabled"})
 _BY_CODES_ALONE = re.compile(r"(?:enhanced|code|nothing|weak)-")
 _SAYS_NOTHING: Final = frozenset({"policy", "system", "other", "blocked"})
 _HOST_CODES: Final = frozenset({521, 556})  # RFC 7504: takes no mail at all
+_OUR_CONDUCT: Final = frozenset({502, 503, 504, 530, 534, 535, 538})  # RFC 5321, RFC 4954
 _ASIDES: Final = frozenset(
     {"spam", "virus", "blocked", "policy", "content", "mailbox-full", "system"}
 )
@@ -129,6 +130,8 @@ def classify(
     folded = prepare(text)
     digits = str(code) if code else ""
     rule = load_rules().first(folded, digits, enhanced, stage, provider)
+    if rule is not None and rule.klass == "user-unknown" and _is_not_said_of_one(code, enhanced):
+        rule = None
     if rule is not None and rule.klass in _ASIDES:
         clause = _first_clause(folded)
         plain = load_rules().first(clause, digits, enhanced, stage, provider) if clause else None
@@ -143,6 +146,11 @@ def classify(
     if before is not None and _is_vague(klass, rule_id, code):
         klass, reason, rule_id = *before, f"stage-{stage}"
     return answer(klass, reason, code, enhanced, stage=stage, rule=rule_id, told=told)
+
+
+def _is_not_said_of_one(code: int, enhanced: str) -> bool:
+    """Tell whether a code cannot be about a recipient: wrong sequence, or our own login fails."""
+    return code in _OUR_CONDUCT and enhanced[2:4] not in ("1.", "2.")
 
 
 def _is_vague(klass: str, rule_id: str, code: int) -> bool:
