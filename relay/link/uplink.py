@@ -29,7 +29,7 @@ _OCTETS_PER_FRAME = 4 * 1024 * 1024
 _UNACKNOWLEDGED_FRAMES = 4
 _GATHER_SECONDS = 0.05  # a fold costs control about the same for one row as for a few
 _BUSY_SECONDS = 0.25  # the same, where much goes up: then most facts of a delivery go together
-_BUSY_EVENTS = 50  # in a frame
+_BUSY_EVENTS = 20  # in a frame
 _STATUS_SECONDS = 1.0
 _RECONNECT_SECONDS = (0.05, 2.0)
 """The pause between connections grows from the first to the second, unless one was of use."""
