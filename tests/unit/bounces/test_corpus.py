@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(
 FLOORS = {
     "recipients right": 98.5,
     "category ok": 99.0,
+    "reason right": 93.0,
     "complaint recipients": 97.0,
     "ignored": 95.0,
 }
@@ -69,6 +70,8 @@ def score_bounce(
         if record is not None:
             count["category ok of"] += 1
             count["category ok"] += record.category in allowed
+            count["reason right of"] += bool(wanted["reason"] and record.reason)
+            count["reason right"] += wanted["reason"] == record.reason != ""
             count["wrongly hard of"] += "hard" not in allowed
             count["wrongly hard"] += "hard" not in allowed and record.category == Category.HARD
 
