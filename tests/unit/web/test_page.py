@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from argon2 import PasswordHasher
+from msgspec.structs import replace
 
 from metrics.catalogue import DIMENSIONS, describe
 from metrics.events import Kind
@@ -22,7 +23,7 @@ from relay.control.operations.by_message import MessageEntry
 from relay.control.services import Services
 from relay.ledger.engine import Ledger
 from relay.web.clients import ClientAddress
-from relay.web.page import words
+from relay.web.page import reports, words
 from relay.web.page.app import add_page
 from relay.web.page.desk import FOLDER, local_path
 from relay.web.page.live import Live
@@ -258,6 +259,37 @@ async def test_what_came_from_outside_is_written_as_text(site: Site) -> None:
         assert "owned" in text
         assert "<script>document" not in text
         assert "<img" not in text
+
+
+async def test_a_long_table_shows_the_largest_and_the_csv_has_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a hundred thousand cells would be of no use to anybody."""
+    assert await site.sign_in() == 303
+    account = await site.admin.account("Shop")
+    for domains in (("few.test",), ("many.test", "many.test")):
+        for number, domain in enumerate(domains):
+            facts = Facts(site.admin, site.clock, spool=f"{domain}-{number}")
+            accepted = facts.event(
+                Kind.ACCEPTED,
+                message=facts.delivery,
+                account=account,
+                sending_domain="shop.test",
+                recipient=f"ann{number}@{domain}",
+                recipient_domain=domain,
+            )
+            await facts.send(replace(accepted, delivery=facts.delivery + 10 * number + len(domain)))
+    asked = "?group_by=recipient_domain&interval=total"
+    _, whole = await site.get(f"/statistics{asked}")
+    assert "few.test" in whole
+    assert "Only the largest" not in whole
+    monkeypatch.setattr(reports, "_MOST_GROUPS", 1)
+    _, cut = await site.get(f"/statistics{asked}")
+    assert "many.test" in cut
+    assert "few.test" not in cut
+    assert "Only the largest" in cut
+    _, csv = await site.get(f"/statistics.csv{asked}")
+    assert ("few.test" in csv, "many.test" in csv) == (True, True)
 
 
 def test_every_text_of_the_page_is_in_both_languages() -> None:
