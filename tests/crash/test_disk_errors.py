@@ -85,6 +85,7 @@ async def test_after_a_failed_sync_a_worker_starts_anew(
             await stage.drive(mails("m", 10, seed=1, mix=MIX), connections=2)
         await stage.ready()
         assert (not alive(before)) is starts_anew
+        assert (" CRITICAL worker-0 " in stage.relay.log.read_text()) is starts_anew
         await stage.drive(mails("n", 2, seed=2, mix=MIX), connections=1)
         verdict = await stage.verdict(duplicates=IN_FLIGHT)
     assert verdict.broken == []
@@ -139,6 +140,7 @@ async def test_without_descriptors_the_listener_rests_and_comes_back(tmp_path: P
         assert pid == await stage.worker()
         verdict = await stage.verdict(duplicates=0)
     assert verdict.broken == []
+    assert "no connection could be taken: Too many open files" in stage.relay.log.read_text()
 
 
 @pytest.mark.long
@@ -156,6 +158,12 @@ async def test_connections_do_not_take_the_last_descriptors(tmp_path: Path) -> N
                 heard.append(await asyncio.to_thread(one.recv, 512))
             assert {said[:9] for said in heard} == {b"220 waypo", b"421 4.3.2"}
             assert cost(pid).descriptors < 180
+
+            async def counted() -> bool:
+                _, said = await stage.relay.ask("GET", "/metrics")
+                return 'waypost_limits_total{limit="connections"} 0.0' not in said
+
+            await stage.relay.until(counted, "the refusals to be counted", 20)
         course = await stage.drive(mails("m", 5, seed=1, mix=MIX), connections=2)
         assert course.acknowledged == 5
         assert pid == await stage.worker()
