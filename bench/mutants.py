@@ -25,7 +25,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "relay/dispatch/destination.py": ("tests/unit/dispatch",),
     "relay/dispatch/fair.py": ("tests/unit/dispatch/test_parts.py",),
     "relay/delivery/schedule.py": ("tests/unit/delivery/test_schedule.py",),
-    "relay/delivery/replies.py": ("tests/unit/delivery/test_replies.py",),
+    "relay/delivery/replies.py": ("tests/unit/delivery",),
     "relay/mail/addresses.py": ("tests/unit/mail",),
     "relay/sandbox/faults.py": ("tests/unit/sandbox",),
 }
