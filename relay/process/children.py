@@ -20,7 +20,7 @@ from relay import log
 from relay.config import Config
 from relay.config_file import load
 from relay.errors import EXIT_CONFIG, ConfigError
-from relay.process import descriptors
+from relay.process import allocation, descriptors
 from relay.process.life import Child, StoppedEarlyError
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def run_child(role: str, index: int, config_file: Path | None, handed: str) -> i
         return EXIT_CONFIG
     log.set_up(name, config.node.log_level)
     descriptors.raise_limit()
+    allocation.give_back_large_blocks()
     sockets = {key: socket.socket(fileno=fd) for key, fd in json.loads(handed).items()}
     life = sockets.pop("life", None)
     try:
