@@ -130,7 +130,7 @@ def _unite_past(
         which = tuple(day[:2] for day in some)
         state: Hashable = tuple(day.times for day in some)
         for group, values in _groups(asked, names):
-            name: Hashable = ("crowd", asked.measure, values, which)
+            name: Hashable = ("crowd", asked.measure, asked.planned.recipient_grain, values, which)
             packed = kept.get(name, state)
             if packed is None:
                 missing[group, index] = name, state

@@ -35,8 +35,11 @@ def _by(*names: str) -> dict[str, Any]:
 
 
 _FIRST = {"order_by": "sent", "limit": 1}
+_NO_DOMAIN = {"where": {"recipient_domain": ("",)}}  # what nobody is counted under
 QUESTIONS = (
+    _asked(_PEOPLE, **_NO_DOMAIN),  # before the whole of the same days, and after it
     _asked((*_SENT, *_PEOPLE, "delivery_p50_ms", "delivery_p95_ms")),
+    _asked(_PEOPLE, **_NO_DOMAIN),
     _asked((*_PEOPLE, "delivery_p95_ms"), interval=Interval.DAY, **_by("campaign")),
     _asked((*_SENT, *_PEOPLE), **_by("recipient_domain"), **_FIRST),
     _asked(_SENT, interval=Interval.DAY, **_by("recipient_domain"), **_FIRST),
@@ -148,7 +151,7 @@ async def test_one_question_reads_a_bounded_number_of_cells(
         lives = [life(rng, n, START + day * DAY * SECOND) for n in range(day * 9, day * 9 + 9)]
         await folder.fold(f"own-{day}", batches([event for one in lives for event in one[0]]))
     monkeypatch.setattr(facet_sums, "ROWS_READ", 1)
-    question = QUESTIONS[3]
+    question = _asked(_SENT, interval=Interval.DAY, **_by("recipient_domain"), **_FIRST)
     kept, planned, turns = Kept(), plan(question), 0
 
     def ready() -> Any:
