@@ -68,8 +68,8 @@ def answer_now(
     first: list[Group] | None = None
     if question.limit and question.order_by:
         first = _ranked(question, sums, {group for group, _ in sums})
-    for name, measure in planned.recipients.items():
-        counts = crowd_counts.count(connection, question, planned, measure, first, kept)
+    crowds = crowd_counts.count(connection, question, planned, first, kept)
+    for name, counts in crowds.items():
         for at, n in counts.items():
             found.setdefault(at, {})[name] = n
     if planned.percentiles:

@@ -7,8 +7,11 @@ one of these days changes; the last day of a range is always read.
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +29,6 @@ from relay.ledger.narrowing import Group, group_columns, narrowed, values_named
 MOST_CROWDS = 10_000
 DOMAIN_GRAIN = "domain"
 _MOST_DAYS = 5_000
-_BYTES = 2_000  # of what is kept, beside the sketch
 
 At = tuple[Group, int]
 
@@ -35,24 +37,36 @@ def count(
     connection: Connection,
     question: Question,
     planned: Plan,
-    measure: int,
     only: Sequence[Group] | None = None,
     kept: Kept | None = None,
-) -> dict[At, int]:
-    """Count distinct recipients per group and interval; of `only` these groups where given.
+) -> dict[str, dict[At, int]]:
+    """Count distinct recipients per group and interval, for every such measure of a plan; of
+    `only` these groups where given.
 
     Raises UnanswerableError for more groups and intervals than can be counted at once.
     """
-    crowds = _Crowds(planned, None if only is None else set(only))
-    asked = _Asked(question, planned, measure, only)
-    days = None if kept is None else _days(connection, asked)
-    if kept is None or not days:
+    if not planned.recipients:
+        return {}
+    asked = _Asked(question, planned, 0, only)
+    past = None if kept is None else _past(connection, asked)
+    return {
+        name: _count(connection, asked._replace(measure=measure), kept, past)
+        for name, measure in planned.recipients.items()
+    }
+
+
+def _count(
+    connection: Connection, asked: _Asked, kept: Kept | None, past: _Past | None
+) -> dict[At, int]:
+    """Count for one measure."""
+    only = asked.only
+    crowds = _Crowds(asked.planned, None if only is None else set(only))
+    if kept is None or past is None:
         crowds.read(connection, asked)
     else:
-        last = days[-1].start  # today's changes all the time
-        past = asked.over(question.since, last)
-        _unite_past(connection, past, [day for day in days if day.start < last], kept, crowds)
-        crowds.read(connection, asked.over(last, question.until))
+        before = asked.over(asked.question.since, past.last)
+        _unite_past(connection, before, past, kept, crowds)
+        crowds.read(connection, asked.over(past.last, asked.question.until))
     seen: dict[tuple[Any, ...], list[int]] = {}
     for key, *place in connection.execute(_waiting_ones(connection, asked)).fetchall():
         seen.setdefault(tuple(place), []).append(key)
@@ -109,43 +123,76 @@ class _Crowds:
         return crowd
 
 
-def _days(connection: Connection, asked: _Asked) -> list[DayOf] | None:
-    """Give the mailings' days in range; None where nothing can be kept: by the hour, or where
-    recipient domains are not known before reading."""
+class _Part(NamedTuple):
+    """A group and interval of past days, and what its crowds are kept under (SHA-256)."""
+
+    at: At
+    which: bytes  # days of which mailings, and which of their sketches
+    state: bytes  # how often each of these days has changed
+
+
+class _Past(NamedTuple):
+    """The days of a question before its last one; that one changes all the time."""
+
+    last: int
+    parts: list[_Part]
+
+
+def _past(connection: Connection, asked: _Asked) -> _Past | None:
+    """Give the past days in range; None where nothing can be kept: by the hour, for more days or
+    groups than fit, or where recipient domains are not known before reading.
+
+    Names hold digests: thousands of days would take more memory than the crowds themselves.
+    """
     if asked.planned.recipient_grain == "hour" or _values(asked) is None:
         return None
-    return days_of(connection, asked.question, _MOST_DAYS)
+    days = days_of(connection, asked.question, _MOST_DAYS)
+    if not days:
+        return None
+    last = days[-1].start
+    gathered: dict[At, list[DayOf]] = {}
+    for day in days:
+        if day.start < last:
+            index = max(bisect_right(asked.planned.bounds, day.start) - 1, 0)
+            gathered.setdefault((day.names, index), []).append(day)
+    parts: list[_Part] = []
+    for (names, index), some in gathered.items():
+        which = _digest([number for day in some for number in day[:2]])
+        state = _digest([day.times for day in some])
+        for group, values in _groups(asked, names):
+            if len(parts) >= MOST_CROWDS:
+                return None
+            chosen = repr((asked.planned.recipient_grain, values)).encode()
+            parts.append(_Part((group, index), sha256(which + chosen).digest(), state))
+    return _Past(last, parts)
+
+
+def _digest(numbers: list[int]) -> bytes:
+    return sha256(array("q", numbers).tobytes()).digest()
 
 
 def _unite_past(
-    connection: Connection, asked: _Asked, days: Sequence[DayOf], kept: Kept, crowds: _Crowds
+    connection: Connection, asked: _Asked, past: _Past, kept: Kept, crowds: _Crowds
 ) -> None:
-    """Unite the sketches of these days: those that are kept united, the others read."""
-    gathered: dict[At, list[DayOf]] = {}
-    for day in days:
-        index = max(bisect_right(asked.planned.bounds, day.start) - 1, 0)
-        gathered.setdefault((day.names, index), []).append(day)
-    missing: dict[At, tuple[Hashable, Hashable]] = {}
-    for (names, index), some in gathered.items():
-        which = tuple(day[:2] for day in some)
-        state: Hashable = tuple(day.times for day in some)
-        for group, values in _groups(asked, names):
-            name: Hashable = ("crowd", asked.measure, asked.planned.recipient_grain, values, which)
-            packed = kept.get(name, state)
-            if packed is None:
-                missing[group, index] = name, state
-            elif packed:
-                crowds.of(group, index).add_sketch(packed)
+    """Unite the sketches of past days: those that are kept united, the others read."""
+    missing: list[_Part] = []
+    for part in past.parts:
+        packed = kept.get(("crowd", asked.measure, part.which), part.state)
+        if packed is None:
+            missing.append(part)
+        elif packed:
+            crowds.of(*part.at).add_sketch(packed)
     if not missing:
         return
-    read = _Crowds(asked.planned, {group for group, _ in missing})
+    read = _Crowds(asked.planned, {part.at[0] for part in missing})
     read.read(connection, asked)
-    for (group, index), (name, state) in missing.items():
-        crowd = read.found.get((group, index))
+    for part in missing:
+        crowd = read.found.get(part.at)
         packed = b"" if crowd is None else crowd.packed()
-        kept.put(name, state, packed, len(packed) + _BYTES)
+        name = ("crowd", asked.measure, part.which)
+        kept.put(name, part.state, packed, sys.getsizeof(packed))
         if packed:
-            crowds.of(group, index).add_sketch(packed)
+            crowds.of(*part.at).add_sketch(packed)
 
 
 def _groups(asked: _Asked, names: Group) -> Iterator[tuple[Group, tuple[str, ...]]]:

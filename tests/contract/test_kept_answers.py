@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, select
 
+from metrics.blocks import Names
 from metrics.events import Event
 from metrics.intervals import DAY, Interval
 from metrics.questions import Question, plan
 from relay.clock import SECOND
-from relay.ledger import crowds, facet_sums, posting, sealing
+from relay.ledger import crowds, facet_sums, posting, sealing, tables
 from relay.ledger.answers import AnswerRow, answer, answer_now
 from relay.ledger.engine import Ledger, open_ledger
 from relay.ledger.fold import Folder
@@ -125,6 +128,42 @@ async def test_answers_are_the_same_with_what_is_kept(
 
     await _live(ledger, ask)
     assert 0 < kept.size <= most_bytes
+    if most_bytes == MOST_BYTES:
+        assert _bytes_of(kept) / 2 < kept.size < _bytes_of(kept) * 2
+
+
+async def test_long_ranges_take_what_is_counted_for_them(ledger: Ledger) -> None:
+    """Crowds over hundreds of days, each range another: the bound is one of real memory."""
+    rng = random.Random(6)  # noqa: S311 - the same mail each time
+    folder = Folder(ledger, BurstRule())
+    await folder.fold("own", batches([event for n in range(9) for event in life(rng, n, START)[0]]))
+    first = MIDNIGHT - 400 * DAY
+
+    def fill(connection: Connection) -> None:
+        mailings = connection.scalars(select(tables.mailings.c.id)).all()
+        days = [{"start": first + n * DAY, "mailing": one} for n in range(400) for one in mailings]
+        connection.execute(tables.days.insert(), days)
+
+    await ledger.write(fill)
+    kept = Kept()
+    for since in range(10):
+        question = Question(measures=_PEOPLE, since=first + since * DAY, until=MIDNIGHT)
+        planned = plan(question)
+        await ledger.read(lambda c, q=question, p=planned: answer_now(c, q, p, kept))  # type: ignore[misc] # lambdas have no types
+    assert _bytes_of(kept) / 2 < kept.size < _bytes_of(kept) * 2
+
+
+def _bytes_of(kept: Kept) -> int:
+    """Add up all objects that are kept, each once; the names of values are bounded apart."""
+    total, seen, left = 0, set[int](), [kept._found]
+    while left:
+        one: Any = left.pop()
+        if id(one) not in seen and not isinstance(one, Names):
+            seen.add(id(one))
+            total += sys.getsizeof(one)
+            left += one if isinstance(one, tuple | list) else ()
+            left += [*one.keys(), *one.values()] if isinstance(one, dict) else ()
+    return total
 
 
 async def test_who_tells_of_no_change_is_found_out(
