@@ -27,15 +27,15 @@ class Login:
         """Take the credential, and where the settings in force come from."""
         self.credential = credential
         self._settings = settings
-        self._found_good_in: Settings | None = None
+        self._found_good_in = -1  # a version; the settings themselves would stay in memory
 
     def still_valid(self) -> bool:
         """Tell whether the credential and its account may still send."""
         settings = self._settings()
-        if settings is self._found_good_in:  # a version never changes
+        if settings.version == self._found_good_in:  # what a version says never changes
             return True
         if self._may_send(settings):
-            self._found_good_in = settings
+            self._found_good_in = settings.version
             return True
         return False
 
