@@ -12,18 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relay.delivery.canonical import relaxed_body
+from relay.departure.plans import Plans
 from relay.departure.template import Template, is_clean
 from relay.departure.templates import Templates
 from relay.mail.keyring import KeyRing
 from relay.message import Message
-from tracking.packed import unpack
-from tracking.plan import Plan
 from tracking.render import render
 from tracking.tokens import Identity, Mint
 
 _EMPTY = b"\r\n\r\n"
 _LINE = b"x\r\n"
-_MAX_PLANS = 300
 _MAX_MINTS = 10_000
 
 
@@ -89,7 +87,7 @@ class Bodies:
     def __init__(self, mints: Mints) -> None:
         """Take what makes tokens."""
         self._mints = mints
-        self._plans: dict[bytes, Plan] = {}
+        self._plans = Plans()
         self._templates = Templates()
 
     def make(
@@ -108,7 +106,7 @@ class Bodies:
             if not signed or start < len(_EMPTY):
                 return Made(pieces=[content])
             return self._untracked(content, start)
-        plan = self._plan(message.plan)
+        plan = self._plans.get(message.plan)
         mint = self._mints.of(plan.host)
         at, size = message.plan_at, plan.size
         template = None
@@ -131,11 +129,3 @@ class Bodies:
             return Made(pieces=[content])
         pieces = [content[:start], template.body, b""]
         return Made(pieces=pieces, template=template, start=start)
-
-    def _plan(self, packed: bytes) -> Plan:
-        plan = self._plans.get(packed)
-        if plan is None:
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            plan = self._plans[packed] = unpack(packed)
-        return plan

@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from itertools import chain
 
 from relay.delivery.canonical import relaxed_runs
+from relay.departure.kept import held
 from relay.mail.lines import is_crlf_clean
 from tracking.plan import Plan
 from tracking.render import Cut, cut
@@ -38,6 +40,11 @@ class Template:
         self._pixel = made.links.index(-1) if -1 in made.links else -1
         order = [link for link in made.links if link >= 0]
         self._fields = link_fields([(link, plan.links[link]) for link in order]) if plan else []
+
+    def octets(self) -> int:
+        """Count the octets of memory that it holds."""
+        lists = (self.pieces, self._relaxed, self._fields)
+        return held((self, self.body, self._last, *lists, *chain.from_iterable(lists)))
 
     def heads(self, mint: Mint, identity: Identity) -> list[bytes]:
         """Make the heads for one delivery, in the order of their places."""

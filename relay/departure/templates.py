@@ -1,19 +1,17 @@
 """Which mails share a template: found by plan and size, made at the second such mail, bounded.
 
-Guarantees: a template is given only for the very same octets and plan. What is kept is bounded in
-octets and in number, the least recently used goes first. Mails that look alike and are not, as
-those that greet each recipient by name, cost a comparison each and now and then a template in vain.
+Guarantees: a template is given only for the very same octets and plan. What is kept is bounded
+(`kept.py`) by the octets it holds: plan, part, and all that is made of them. Mails that look alike
+and are not, as those that greet each recipient by name, cost a comparison each and now and then a
+template in vain.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from relay.departure.kept import MAX_OCTETS, Kept, held
 from relay.departure.template import Template, make
 from tracking.plan import Plan
 
-_MAX_OCTETS = 8 * 1024 * 1024  # of bodies; a template takes up to three times its body
-_MAX_PLACES = 300
 _PATIENCE = 32  # other mails in a row after which a template gives way
 _SAMPLE = 24
 
@@ -36,11 +34,14 @@ class _Place:
 class Templates:
     """The templates of one worker."""
 
-    def __init__(self, max_octets: int = _MAX_OCTETS) -> None:
-        """`max_octets` bounds the bodies that are kept."""
-        self._limit = max_octets
-        self._places: OrderedDict[_Key, _Place] = OrderedDict()
-        self.octets = 0
+    def __init__(self, max_octets: int = MAX_OCTETS) -> None:
+        """`max_octets` bounds what is kept."""
+        self._kept: Kept[_Key, _Place] = Kept(max_octets)
+
+    @property
+    def octets(self) -> int:
+        """Give how much is held."""
+        return self._kept.octets
 
     def get(
         self,
@@ -57,21 +58,16 @@ class Templates:
 
         `packed` is the plan as it is stored, `plan` as it was meant; None where there is none.
         """
-        if size > self._limit // 4 or content[at - 2 : at] != b"\r\n":
+        kept = self._kept
+        if not kept.fits(size + len(packed)) or content[at - 2 : at] != b"\r\n":
             return None
         key = (packed, opens, clicks, size, content[at : at + _SAMPLE])
-        place = self._places.get(key)
+        place = kept.get(key)
         if place is None:
-            self._places[key] = _Place()
-            self._bound()
+            kept.keep(key, _Place(), held(key))
             return None
-        self._places.move_to_end(key)
         if not place.made:
-            place.made = True
-            body = content[at : at + size]
-            place.template = make(body, plan, opens=opens, clicks=clicks)
-            self.octets += _octets(place)
-            self._bound()
+            self._make(key, place, content[at : at + size], plan)
         template = place.template
         if template is None:
             return None
@@ -80,16 +76,17 @@ class Templates:
             return template
         place.missed += 1
         if place.missed >= _PATIENCE:
-            self._drop(key)
+            kept.drop(key)
         return None
 
-    def _bound(self) -> None:
-        while len(self._places) > _MAX_PLACES or self.octets > self._limit:
-            self._drop(next(iter(self._places)))
-
-    def _drop(self, key: _Key) -> None:
-        self.octets -= _octets(self._places.pop(key))
-
-
-def _octets(place: _Place) -> int:
-    return len(place.template.body) if place.template else 0
+    def _make(self, key: _Key, place: _Place, body: bytes, plan: Plan | None) -> None:
+        """Make a place's template, unless it would hold too much."""
+        _, opens, clicks, _, _ = key
+        place.made = True
+        made = make(body, plan, opens=opens, clicks=clicks)
+        if made is None:
+            return
+        octets = held(key) + made.octets()
+        if self._kept.fits(octets):
+            place.template = made
+            self._kept.keep(key, place, octets)
