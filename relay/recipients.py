@@ -35,37 +35,38 @@ class RecipientIndex:
         self._spool = spool
         self._file = -1
         self._open_month = -1
-        self._noted: list[tuple[int, Sequence[int]]] = []
+        self._size = 0  # of the open file, before the last write
 
-    def note(self, first: int, hashes: Sequence[int]) -> None:
-        """Note consecutive deliveries from `first` on, one recipient hash (64 bits) each.
+    def write(self, noted: Sequence[tuple[int, Sequence[int]]]) -> None:
+        """Write recipients of new deliveries: the id of the first and one hash (64 bits) each for
+        it and those that follow; ids grow from call to call. It is in the page cache when this
+        returns: a killed process loses nothing, a lost machine at most the last moments.
 
-        Ids must grow from call to call. Nothing can be found before `write`.
-        """
-        self._noted.append((first, hashes))
-
-    def write(self) -> None:
-        """Write what was noted; it is in the page cache when this returns (a killed process loses
-        nothing, a lost machine at most the last moments).
-
-        For one thread at a time, not always the one that notes. After an OSError what was noted
-        waits for the next call.
+        For one thread at a time. Raises OSError; what was to be written may then be there in part,
+        and a later call goes on behind it.
         """
         pack = _RECORD.pack
-        while self._noted:
-            month, same = next(groupby(tuple(self._noted), lambda noted: _month(noted[0])))
-            some = list(same)
+        for month, same in groupby(noted, lambda one: _month(one[0])):
             if month != self._open_month:
                 self._roll(month)
-            records = [pack(*one) for first, hashes in some for one in enumerate(hashes, first)]
+            self._size = os.fstat(self._file).st_size
+            records = [pack(*one) for first, hashes in same for one in enumerate(hashes, first)]
             self._append(b"".join(records))
-            del self._noted[: len(some)]
 
     def _append(self, records: bytes) -> None:
-        written = os.write(self._file, records)
-        if written != len(records):  # the disk is full; all of it comes again
-            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+        try:
+            written = os.write(self._file, records)
+        except OSError:
+            self.close()  # whoever opens it again cuts off what is torn
+            raise
+        if written != len(records):
+            self.take_back()
             raise OSError(errno.ENOSPC, "no space left for the recipients of deliveries")
+
+    def take_back(self) -> None:
+        """Take what was written last out again: its messages were refused for lack of space."""
+        if self._file >= 0:
+            os.ftruncate(self._file, self._size)
 
     def find(self, delivery: int, spool: int) -> int | None:
         """Give the recipient hash of a delivery that spool `spool` made, None when it is not
@@ -113,7 +114,8 @@ class RecipientIndex:
         self._file = os.open(path, flags, 0o600)
         # A torn last record would shift all that follow: cut it off.
         size = os.fstat(self._file).st_size
-        os.ftruncate(self._file, size - size % _RECORD.size)
+        self._size = size - size % _RECORD.size
+        os.ftruncate(self._file, self._size)
         self._open_month = month
 
     def _path(self, spool: int, month: int) -> Path:

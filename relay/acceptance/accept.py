@@ -50,14 +50,6 @@ class Suppressions(Protocol):
         ...
 
 
-class Index(Protocol):
-    """Remembers which delivery went to whom, by hash."""
-
-    def note(self, first: int, hashes: Sequence[int]) -> None:
-        """Note consecutive delivery ids from `first` on; they are there with the next commit."""
-        ...
-
-
 class Onward(Protocol):
     """Dispatch, as acceptance sees it."""
 
@@ -93,7 +85,6 @@ class Acceptance:
     settings: Callable[[], Settings]
     suppressions: Suppressions
     recipient_hash: Callable[[str], int]
-    index: Index
     spool: Spool
     onward: Onward
     clock: Clock
@@ -229,7 +220,8 @@ class Acceptance:
         skipped: str,
         options: Options,
     ) -> asyncio.Future[None]:
-        kept, excluded = self._sort_recipients(submission, message)
+        hashes = [self.recipient_hash(str(one.mailbox)) for one in submission.recipients]
+        kept, excluded = self._sort_recipients(submission, message, hashes)
         if options.sandbox:  # accepted and counted, not sent
             excluded += [(id_, who, "test-mode") for id_, who in kept]
             kept = []
@@ -259,7 +251,8 @@ class Acceptance:
         events = facts.of_recipients(stated, kept, excluded)
         if not deliveries:
             return asyncio.ensure_future(self.spool.record(events))
-        stored = self.spool.accept(message, content, deliveries, events)
+        to_know = (message.id + 1, hashes)
+        stored = self.spool.accept(message, content, deliveries, events, to_know)
         if claimed:
             stored.add_done_callback(partial(self._offer, message, deliveries))
         return stored
@@ -271,14 +264,12 @@ class Acceptance:
             self.onward.offer(message, deliveries)
 
     def _sort_recipients(
-        self, submission: Submission, message: Message
+        self, submission: Submission, message: Message, hashes: Sequence[int]
     ) -> tuple[list[tuple[int, Recipient]], list[tuple[int, Recipient, str]]]:
         """Part recipients into those who get mail and those excluded, each with its delivery id."""
         kept: list[tuple[int, Recipient]] = []
         excluded: list[tuple[int, Recipient, str]] = []
         campaign = campaign_hash(message.account, message.campaign) if message.campaign else 0
-        hashes = [self.recipient_hash(str(one.mailbox)) for one in submission.recipients]
-        self.index.note(message.id + 1, hashes)
         seen: set[int] = set()
         for id_, (recipient, hash_) in enumerate(
             zip(submission.recipients, hashes, strict=True), start=message.id + 1

@@ -251,7 +251,6 @@ class Doors:
             settings=lambda: self.settings.current,
             suppressions=self.suppressions,
             recipient_hash=self.recipient_hash.of,
-            index=self.recipients,
             spool=self.spool,
             onward=Onward(
                 self.dispatcher,

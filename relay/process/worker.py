@@ -72,7 +72,7 @@ async def serve_worker(
             node=config.node.name,
         )
         recorder.catch_up()
-        spool.before_commit(recipients.write)
+        spool.tell_recipients(recipients)
         tally = SharedTable(layout.shared_table, index, max(config.workers, index + 1))
         sending = Sending(config, settings, keyring, suppressions, recipient_hash, recorder, tally)
         outlet = sending.outlet(spool)

@@ -8,7 +8,7 @@ everything on disk and gives the lock back; what was claimed then waits as after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +25,7 @@ from relay.spool.handover import Handover
 from relay.spool.lock import DirectoryLock
 from relay.spool.options import SpoolOptions
 from relay.spool.outbox import Outbox
-from relay.spool.protocol import Due, IllegalMoveError
+from relay.spool.protocol import Due, IllegalMoveError, Recipients, RecipientsKept
 from relay.spool.segments import Segments
 from relay.spool.space import Space
 from relay.spool.work import Accepting
@@ -166,11 +166,11 @@ class LocalSpool:
         """Give the octets of facts that wait for the ledger."""
         return self._index.outbox_bytes
 
-    def before_commit(self, job: Callable[[], None]) -> None:
-        """Have `job` done in the writer thread before each commit: what must be there when a
-        message counts as accepted. Its OSError fails the commit.
+    def tell_recipients(self, kept: RecipientsKept) -> None:
+        """Have recipients written there before their messages count as accepted. An OSError of it
+        refuses the messages of that group, and nothing else.
         """
-        self._writer.before_commit = job
+        self._writer.recipients = kept
 
     def slowest_commit(self) -> float:
         """Give the seconds that the longest group commit took since this was last asked."""
@@ -204,6 +204,7 @@ class LocalSpool:
         content: bytes,
         deliveries: Sequence[Delivery],
         events: Sequence[bytes],
+        recipients: Recipients | None = None,
     ) -> asyncio.Future[None]:
         """Store a message with its deliveries; done after fsync."""
         why = self.refuses()
@@ -219,7 +220,9 @@ class LocalSpool:
             envelope = record.encode_message(message)
             claimed = [delivery for delivery in deliveries if delivery.state is _CLAIMED]
             work.accepting.append(
-                Accepting(message.id, envelope, content, deliveries, claimed, events, future)
+                Accepting(
+                    message.id, envelope, content, deliveries, claimed, events, future, recipients
+                )
             )
             work.octets += len(content)
             self._pending_octets += len(content)

@@ -26,6 +26,24 @@ class Batch(NamedTuple):
     events: tuple[bytes, ...]  # each an encoded metrics.events.Event
 
 
+Recipients = tuple[int, Sequence[int]]
+"""The id of a message's first delivery, and a keyed hash for it and each that follows."""
+
+
+class RecipientsKept(Protocol):
+    """Where recipients are written before their message counts as accepted; used by the thread
+    that writes the spool.
+    """
+
+    def write(self, noted: Sequence[Recipients]) -> None:
+        """Write the recipients of a group's new messages; raises OSError."""
+        ...
+
+    def take_back(self) -> None:
+        """Give back the space of what was written last: its messages were refused."""
+        ...
+
+
 class Waiting(NamedTuple):
     """What waits for one destination, or for one queue of it."""
 
@@ -121,8 +139,10 @@ class Spool(Protocol):
         content: bytes,
         deliveries: Sequence[Delivery],
         events: Sequence[bytes],
+        recipients: Recipients | None = None,
     ) -> asyncio.Future[None]:
-        """Store a message with its deliveries; done after fsync.
+        """Store a message with its deliveries; done after fsync, and after `recipients` were
+        written where tokens are looked up.
 
         Deliveries in state CLAIMED belong to the caller. Raises, or sets, SpoolFullError or
         StorageError, and then nothing was stored. Cancelling the future does not take the message

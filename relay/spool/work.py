@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from relay.message import Delivery, Settlement
+from relay.spool.protocol import Recipients
 
 if TYPE_CHECKING:
     from relay.spool.database import Database
@@ -32,6 +33,7 @@ class Accepting(msgspec.Struct, eq=False):
     claimed: Sequence[Delivery]  # those that belong to whoever handed the message over
     events: Sequence[bytes]
     future: Future
+    recipients: Recipients | None  # for who is to know them before the message counts as accepted
 
 
 @dataclass(slots=True)

@@ -23,12 +23,14 @@ from relay.spool.database import Database
 from relay.spool.group import Group
 from relay.spool.index import Index
 from relay.spool.options import SpoolOptions
-from relay.spool.protocol import Batch
+from relay.spool.protocol import Batch, RecipientsKept
 from relay.spool.segments import Segments
 from relay.spool.space import Space
 from relay.spool.work import Accepting, Future, Work
 
 log = logging.getLogger(__name__)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Answer = tuple[Future, object, BaseException | None]
 
@@ -70,7 +72,7 @@ class Writer(threading.Thread):
         self.space = space
         self.failure: BaseException | None = None
         self.slowest_commit = 0.0  # seconds; whoever reads it sets it back
-        self.before_commit: Callable[[], None] | None = None
+        self.recipients: RecipientsKept | None = None
         self._idle = idle
         self._inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,11 +143,33 @@ class Writer(threading.Thread):
         if not work.writes():
             return
         try:
-            self._commit(work, committed)
+            self._tell_recipients(work, committed)
+            if work.writes():
+                self._commit(work, committed)
         except SpoolFullError as error:
+            if self.recipients is not None and work.accepting:
+                self.recipients.take_back()
             self._without_mail(work, committed, error)
         if self.database.wal_size() > self.options.checkpoint_bytes:
             self.checkpoint()
+
+    def _tell_recipients(self, work: Work, committed: Committed) -> None:
+        """Do what comes before accepting. Only the disk of segments and database is ours to judge:
+        whatever else goes wrong there refuses new mail, and the rest of the group is written.
+        """
+        told = [a.recipients for a in work.accepting if a.recipients is not None]
+        if self.recipients is None or not told:
+            return
+        try:
+            self.recipients.write(told)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise SpoolFullError("no space left for the recipients of deliveries") from error
+            log.warning("new mail is refused: recipients of deliveries cannot be kept: %s", error)
+            refusal = StorageError(f"the recipients of deliveries cannot be kept: {error}")
+            refusal.__cause__ = error
+            committed.refused += [(a, refusal) for a in work.accepting]
+            work.accepting = []
 
     def _without_mail(self, work: Work, committed: Committed, error: SpoolFullError) -> None:
         """Refuse what is new, then try to end claims and run jobs, which free space."""
@@ -173,7 +197,7 @@ class Writer(threading.Thread):
                 broken = self._write(group, work, answers)
             except OSError as error:
                 self._undo()
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno in _FULL:
                     raise SpoolFullError(f"no space left for {self.segments.directory}") from error
                 raise
             except SpoolFullError:
@@ -209,8 +233,6 @@ class Writer(threading.Thread):
                 raise
             except Exception as error:  # noqa: BLE001 - a caller's job: it is told, the rest goes on
                 return index, error
-        if self.before_commit is not None:
-            self.before_commit()
         self.segments.sync()
         group.finish()
         self.database.commit()

@@ -101,7 +101,7 @@ async def clerk(folder: Path, have: Settings) -> AsyncIterator[Clerk]:
     hashes, onward = RecipientHash(RING), Onward()
     index = RecipientIndex(folder / "recipients", 3)
     async with open_spool(folder / "spool", 3) as spool:
-        spool.before_commit(index.write)
+        spool.tell_recipients(index)
         yield Clerk(
             acceptance=Acceptance(
                 node=Node(
@@ -113,7 +113,6 @@ async def clerk(folder: Path, have: Settings) -> AsyncIterator[Clerk]:
                 settings=lambda: have,
                 suppressions=suppressions,
                 recipient_hash=hashes.of,
-                index=index,
                 spool=spool,
                 onward=onward,
                 clock=now,

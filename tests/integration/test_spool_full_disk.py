@@ -11,10 +11,11 @@ import pytest
 
 from relay.errors import SpoolFullError
 from relay.message import Delivery
+from relay.recipients import RecipientIndex
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import Selection
-from tests.harness.spooled import WallClock, done, put
+from tests.harness.spooled import WallClock, done, message_to, put
 
 KB = 1024
 
@@ -81,6 +82,32 @@ async def test_a_disk_filled_by_mail_alone_empties_again(small_disk: Path) -> No
         found = await spool.waiting(Selection(), 1000)
         assert [d.id for d in found] == [d.id for d in taken]
         assert spool.failure is None
+
+
+@pytest.mark.parametrize("size", [9_000, 20_480])
+async def test_recipients_of_refused_mail_keep_nothing_on_a_full_disk(
+    small_disk: Path, size: int
+) -> None:
+    async with open_spool(small_disk / "0", 0, options(0), clock=WallClock()) as spool:
+        index = RecipientIndex(small_disk / "recipients", 0)
+        spool.tell_recipients(index)
+        taken: list[Delivery] = []
+        with contextlib.suppress(SpoolFullError):
+            while True:
+                message, deliveries = message_to(spool, "a.test")
+                known = (message.id + 1, [7])
+                await spool.accept(message, b"x" * size, deliveries, [b"accepted"], known)
+                taken += deliveries
+        message, deliveries = message_to(spool, *["a.test"] * 300)
+        spool._space.low = False  # as for who came before anybody looked at the disk
+        with pytest.raises(SpoolFullError):
+            await spool.accept(message, b"x", deliveries, [], (message.id + 1, [7] * 300))
+        for delivery in taken[:-3]:
+            await spool.settle([done(delivery, b"delivered")])
+        await until_taken(spool)
+        assert index.find(taken[-1].id, 0) == 7
+        await put(spool, "a.test", content=b"again")
+        index.close()
 
 
 async def test_a_disk_filled_by_others_loses_nothing(small_disk: Path) -> None:

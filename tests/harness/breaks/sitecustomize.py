@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 def _ack_early() -> None:
     from relay.message import Delivery, Message, State
     from relay.spool.local import LocalSpool
+    from relay.spool.protocol import Recipients
 
     honest = LocalSpool.accept
 
@@ -31,8 +32,9 @@ def _ack_early() -> None:
         content: bytes,
         deliveries: Sequence[Delivery],
         events: Sequence[bytes],
+        recipients: Recipients | None = None,
     ) -> asyncio.Future[None]:
-        honest(self, message, content, deliveries, events)
+        honest(self, message, content, deliveries, events, recipients)
         self._claimed.update((d.id, d) for d in deliveries if d.state is State.CLAIMED)
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         told.set_result(None)
@@ -79,6 +81,7 @@ def _forget_marks() -> None:
 def _leak(leave: Callable[[], object]) -> None:
     from relay.message import Delivery, Message
     from relay.spool.local import LocalSpool
+    from relay.spool.protocol import Recipients
 
     honest = LocalSpool.accept
 
@@ -88,9 +91,10 @@ def _leak(leave: Callable[[], object]) -> None:
         content: bytes,
         deliveries: Sequence[Delivery],
         events: Sequence[bytes],
+        recipients: Recipients | None = None,
     ) -> asyncio.Future[None]:
         _LEFT.append(leave())
-        return honest(self, message, content, deliveries, events)
+        return honest(self, message, content, deliveries, events, recipients)
 
     LocalSpool.accept = accept  # type: ignore[method-assign]  # that is the break
 

@@ -16,7 +16,7 @@ from relay.message import State
 from relay.spool.files import DiskFiles
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
-from relay.spool.protocol import DamagedContentError, Selection
+from relay.spool.protocol import DamagedContentError, Recipients, Selection
 from tests.harness.spooled import WallClock, done, message_to, put
 
 OPTIONS = SpoolOptions(disk_reserve=0)
@@ -68,24 +68,51 @@ async def test_a_full_disk_refuses_mail_and_takes_it_again(tmp_path: Path) -> No
         assert b"never" not in [e for b in await spool.batches(0, 99) for e in b.events]
 
 
-async def test_what_must_be_there_before_a_commit_stops_it_when_it_fails(tmp_path: Path) -> None:
-    done_before: list[bool] = []
+class Kept:
+    """Keeps recipients; `fault` is the errno that writing them fails with, 0 for none."""
+
+    def __init__(self) -> None:
+        self.told: list[Recipients] = []
+        self.fault = 0
+
+    def write(self, noted: Sequence[Recipients]) -> None:
+        if self.fault:
+            raise OSError(self.fault, os.strerror(self.fault))
+        self.told += noted
+
+    def take_back(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE, errno.EACCES, errno.EIO])
+async def test_recipients_that_cannot_be_kept_refuse_new_mail_and_nothing_else(
+    tmp_path: Path, code: int
+) -> None:
     async with opened(tmp_path, FaultyFiles()) as spool:
-        message, deliveries = message_to(spool, "a.test")
-        spool.before_commit(lambda: done_before.append(stored.done()))
-        stored = spool.accept(message, b"first", deliveries, [])
-        await stored
-        assert done_before == [False]
-
-        def full() -> None:
-            raise OSError(errno.ENOSPC, "full")
-
-        spool.before_commit(full)
-        message, deliveries = message_to(spool, "a.test")
-        with pytest.raises(SpoolFullError, match="no space"):
-            await spool.accept(message, b"second", deliveries, [])
+        message, deliveries = message_to(spool, "a.test", "b.test")
+        kept = Kept()
+        spool.tell_recipients(kept)
+        await spool.accept(message, b"first", deliveries, [], (message.id + 1, [7, 8]))
+        assert kept.told == [(message.id + 1, [7, 8])]
+        kept.fault = code
+        new, refused = message_to(spool, "a.test")
+        answers = await asyncio.gather(
+            spool.accept(new, b"second", refused, [b"never"], (new.id + 1, [9])),
+            spool.settle([done(deliveries[0], b"delivered")]),
+            return_exceptions=True,
+        )
+        assert isinstance(answers[0], SpoolFullError if code == errno.ENOSPC else StorageError)
+        assert "recipients of deliveries" in str(answers[0])
+        assert answers[1] is None
         with pytest.raises(KeyError):
-            await spool.load(message.id)
+            await spool.load(new.id)
+        await spool.settle([done(deliveries[1], b"delivered")])
+        kept.fault = 0
+        spool._space.low = False  # what the next look at the disk finds
+        last, taken = message_to(spool, "a.test")
+        await spool.accept(last, b"third", taken, [], (last.id + 1, [1]))
+        assert spool.failure is None
+        assert [e for b in await spool.batches(0, 9) for e in b.events] == [b"delivered"] * 2
 
 
 async def test_settlements_in_the_same_group_survive_a_full_disk(tmp_path: Path) -> None:
