@@ -51,7 +51,7 @@ def _alone(compiler: Compiler, part: Part, reading: Reading) -> Packed:
             return Packed(plan.skipped) if plan.skipped else Packed("", _encode(plan))
         made = Packed("", _encode(relative))
         if len(reading.packed) < _MAX_PATHS:
-            reading.packed[part.path] = made
+            reading.keep_packed(part.path, made)
     return made._replace(at=part.body_start)
 
 

@@ -134,7 +134,7 @@ def prepare(
     rules = Rules(
         switches,
         base_url,
-        own_hosts | {host},
+        own_hosts if host in own_hosts else own_hosts | {host},  # one set for all mails
         unsubscribe_urls(tree.root),
         limits.html,
         limits.url,

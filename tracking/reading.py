@@ -6,11 +6,14 @@ changed once it is made. Offsets count in the part's body, links from 0.
 Leaves to others: which parts are read (`parts.py`), and their place in the message (`plan.py`).
 """
 
+from collections.abc import Callable
+from sys import getsizeof, intern
 from typing import NamedTuple
 
 import msgspec
 
 from relay.mail.mime import Part
+from tracking.kept import held
 from tracking.parts import Html, open_part
 from tracking.splice import CLICK, PIXEL, REMOVE, Edit, Hole, holes, lines_fit
 from tracking.text import TextLink, text_links
@@ -27,6 +30,16 @@ _PIXEL_END = (
     + _PIXEL_STYLE.replace(b";", b"!important;")
     + b'!important">'
 )
+
+# Octets of memory, without the text: of a reading itself, and of one decision, edit, and so on,
+# with their offsets and places in lists.
+_OWN = 1000
+_DECISION = 112
+_EDIT = 168
+_LINK = 8
+_PLACED = 300
+_HOLE = 144
+_PACKED = 250
 
 
 class Switches(msgspec.Struct, frozen=True, array_like=True):
@@ -78,16 +91,18 @@ class Reading:
     `anchors` counts its anchors, `place` is where the pixel may go (-1: nowhere); `decisions` are
     (offset, URL, rule), the first about the part itself. `invalid`: an href that is no text in its
     charset. `own_links`, `own_pixel`: it has such of ours already. `packed` is for `packed.py`, by
-    the part's path.
+    the part's path. `grown` is told how many octets of memory the reading holds more than before.
     """
 
     __slots__ = (
+        "_added",
         "_base",
         "_edits",
         "_opened",
         "_placed",
         "anchors",
         "decisions",
+        "grown",
         "invalid",
         "links",
         "own_links",
@@ -109,12 +124,45 @@ class Reading:
         self._edits = found.edits
         self._placed: dict[bool, Placed] = {}
         self.packed: dict[str, Packed] = {}
+        self.grown: Callable[[int], None] | None = None
+        self._added = 0
+        opened.anchors = []  # their edits are made: nobody asks for them again
+
+    def octets(self) -> int:
+        """Count the octets of memory that it holds, the part's bytes included."""
+        opened, edits = self._opened, self._edits
+        return (
+            _OWN
+            + held((opened.decoded.raw, opened.decoded.data, opened.data))
+            + _DECISION * len(self.decisions)
+            + sum([getsizeof(url) for _, url, _ in self.decisions])
+            + _EDIT * len(edits)
+            + sum([getsizeof(edit.after) for edit in edits])
+            + _LINK * len(self.links)
+            + sum(map(getsizeof, self.links))
+            + self._added
+        )
+
+    def keep_packed(self, path: str, made: Packed) -> None:
+        """Keep the packed plan of messages in which the part stands at this path."""
+        self.packed[path] = made
+        self._grow(_PACKED + getsizeof(made.data))
+
+    def _grow(self, octets: int) -> None:
+        self._added += octets
+        if self.grown is not None:
+            self.grown(octets)
 
     def placed(self, *, pixel: bool) -> Placed:
         """Find the place of the edits in the raw bytes, with or without a pixel."""
         placed = self._placed.get(pixel)
         if placed is None:
             placed = self._placed[pixel] = self._place(pixel=pixel)
+            octets = _PLACED + _HOLE * len(placed.holes)
+            if self._opened.decoded.encoding == "quoted-printable":  # broken into lines anew
+                octets += sum([getsizeof(hole.before) for hole in placed.holes])
+                octets += sum([getsizeof(hole.after) for hole in placed.holes])
+            self._grow(octets)
         return placed
 
     def _place(self, *, pixel: bool) -> Placed:
@@ -186,7 +234,7 @@ class _Deciding:
             return
         for anchor, reason in opened.anchors:
             value = opened.data[anchor.start : anchor.end]
-            rule = reason or (f"excluded-by-{anchor.excluded}" if anchor.excluded else "")
+            rule = reason or (intern(f"excluded-by-{anchor.excluded}") if anchor.excluded else "")
             self.edit(opened, anchor.start, anchor.end, value, rule)
             if not reason:
                 found += [Edit(REMOVE, at, end, 0, b"", b"") for at, end in anchor.removals]

@@ -1,8 +1,8 @@
 """The plans of the mails that are under way, read once for all mails of a campaign.
 
 Guarantees: a plan is what `tracking.packed.unpack` gives for these octets, without the decisions,
-which are for people and change nothing in a mail. What is kept is bounded (`kept.py`) by the octets
-it holds, packed and read; the plan of a mail full of links is read again for each.
+which are for people and change nothing in a mail. What is kept is bounded (`tracking/kept.py`) by
+the octets it holds, packed and read; the plan of a mail full of links is read again for each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from relay.departure.kept import MAX_OCTETS, Kept, held
+from tracking.kept import MAX_OCTETS, Kept, held
 from tracking.packed import unpack
 from tracking.plan import Plan
 from tracking.splice import Hole

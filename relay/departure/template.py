@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from itertools import chain
 
 from relay.delivery.canonical import relaxed_runs
-from relay.departure.kept import held
 from relay.mail.lines import is_crlf_clean
+from tracking.kept import held
 from tracking.plan import Plan
 from tracking.render import Cut, cut
 from tracking.tokens import HEAD_SIZE, Identity, Kind, Mint, link_fields

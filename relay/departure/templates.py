@@ -1,15 +1,15 @@
 """Which mails share a template: found by plan and size, made at the second such mail, bounded.
 
 Guarantees: a template is given only for the very same octets and plan. What is kept is bounded
-(`kept.py`) by the octets it holds: plan, part, and all that is made of them. Mails that look alike
-and are not, as those that greet each recipient by name, cost a comparison each and now and then a
-template in vain.
+(`tracking/kept.py`) by the octets it holds: plan, part, and all that is made of them. Mails that
+look alike and are not, as those that greet each recipient by name, cost a comparison each and now
+and then a template in vain.
 """
 
 from __future__ import annotations
 
-from relay.departure.kept import MAX_OCTETS, Kept, held
 from relay.departure.template import Template, make
+from tracking.kept import MAX_OCTETS, Kept, held
 from tracking.plan import Plan
 
 _PATIENCE = 32  # other mails in a row after which a template gives way

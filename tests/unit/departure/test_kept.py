@@ -14,12 +14,12 @@ from msgspec.structs import replace
 
 from relay.departure import plans
 from relay.departure.bodies import Bodies, Made, Mints
-from relay.departure.kept import MAX_OCTETS, Kept
 from relay.departure.plans import Plans
 from relay.departure.template import make as template
 from relay.departure.templates import Templates
 from relay.message import Message
 from tests.harness.clerk import RING
+from tracking.kept import MAX_OCTETS, Kept
 from tracking.packed import pack, unpack
 from tracking.plan import Plan, Switches
 from tracking.render import render

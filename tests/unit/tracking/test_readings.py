@@ -1,14 +1,21 @@
 """What is known of a part serves the next message, and changes nothing in its plan."""
 
+import gc
+import tracemalloc
+from collections.abc import Iterable
+
 import pytest
 
 from relay.mail.mime import walk
+from relay.mail.transfer import encode_base64
+from tracking.packed import pack
 from tracking.plan import Plan, Switches, compile_plan
 from tracking.reading import Reading, Rules, read_part
 from tracking.readings import Readings
 
 BOTH = Switches(opens=True, clicks=True)
 BASE = "https://t.shop.test"
+MB = 1024 * 1024
 HTML = b'<html><body><p>Hello <a href="https://shop.test/%d">shop</a></p></body></html>\r\n'
 
 
@@ -78,18 +85,93 @@ def test_a_part_that_only_looks_alike_is_read() -> None:
     assert plan(one, known).links == [b"https://shop.test/1"]
     assert plan(two, known).links == [b"https://shop.test/2"]
     assert len(known) == 1  # the later one took its place
-    assert known.octets == len(two) - two.index(b"\r\n\r\n") - 4
 
 
 def test_what_is_kept_is_bounded() -> None:
-    known = Readings(max_octets=1000)
+    known = Readings(max_octets=40_000)
     for number in range(100, 200):
         plan(mail(HTML % number), known)
-        assert known.octets <= 1000
-    assert 0 < len(known) <= 12
+        assert known.octets <= 40_000
+    assert 5 < len(known) < 20
     before = len(known)
-    plan(mail(HTML % 1 * 10), known)  # more than a quarter of the bound
+    plan(mail(HTML % 1 * 40), known)  # more than a quarter of the bound
     assert len(known) == before
+
+
+def links(number: int, count: int, encoding: bytes) -> bytes:
+    """Give a mail of its own with so many short links."""
+    body = b"<p>%06d</p>\r\n" % number + b"".join(
+        b'<a href="https://s.test/%d">x</a>\r\n' % at for at in range(count)
+    )
+    if encoding == b"quoted-printable":
+        body = body.replace(b"=", b"=3D")
+    if encoding == b"base64":
+        body = encode_base64(body)
+    return mail(body, encoding=encoding)
+
+
+def growth(known: Readings, messages: Iterable[bytes]) -> int:
+    """Give how many octets more are held when these messages' plans were packed."""
+    gc.collect()
+    tracemalloc.start()
+    for message in messages:
+        pack(message, BOTH, base_url=BASE, known=known)
+    del message
+    gc.collect()
+    octets, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return octets
+
+
+@pytest.mark.parametrize("encoding", [b"7bit", b"quoted-printable", b"base64"])
+@pytest.mark.parametrize("count", [1, 200])
+def test_what_is_counted_is_what_is_held(count: int, encoding: bytes) -> None:
+    known = Readings()
+    pack(links(0, count, encoding), BOTH, base_url=BASE)
+    octets = growth(known, (links(number, count, encoding) for number in range(1, 11)))
+    assert len(known) == 10
+    assert 0.8 * known.octets < octets < 1.2 * known.octets
+
+
+def test_mails_full_of_short_links_hold_no_more_than_the_bound() -> None:
+    known = Readings(MB)
+    pack(links(0, 300, b"7bit"), BOTH, base_url=BASE)
+    octets = growth(known, (links(number, 300, b"7bit") for number in range(1, 16)))
+    assert MB / 2 < known.octets <= MB
+    assert octets < 1.2 * MB
+
+
+def test_what_is_added_to_a_reading_is_counted_when_it_is_added() -> None:
+    known, html = Readings(), b"<p>\r\n" + HTML[:-2] % 1
+    text = b"--b\r\n\r\nHello\r\n"
+    part = b"--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + html + b"\r\n"
+    begin = b"From: a@shop.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    seen = [known.octets]
+    for before in range(3):  # the same part in another place has a packed plan of its own
+        content = begin + text * before + part + b"--b--\r\n"
+        for _ in range(2):
+            assert pack(content, BOTH, base_url=BASE, known=known).data
+        seen.append(known.octets)
+    assert len(known) == 1
+    assert 250 < seen[2] - seen[1] == seen[3] - seen[2] < 1000
+
+
+def test_a_reading_that_was_dropped_counts_no_more() -> None:
+    known = Readings()
+    rules = Rules(BOTH, BASE, frozenset(), frozenset(), 10_000, 2048)
+    body = HTML % 1
+    part = walk(mail(body)).root
+    reading, later = read_part(body, part, rules), read_part(body, part, rules)
+    assert isinstance(reading, Reading)
+    assert isinstance(later, Reading)
+    known.keep(body, part, rules, reading)
+    before = known.octets
+    reading.placed(pixel=True)
+    assert known.octets > before
+    known.keep(bytes(bytearray(body)), part, rules, later)  # the same octets, read again
+    assert known.octets == before
+    reading.placed(pixel=False)
+    assert known.octets == before
 
 
 def test_the_same_bytes_as_another_type_are_another_part() -> None:

@@ -58,6 +58,12 @@ class Kept(Generic[_Key, _Value]):
             _, (_, oldest) = self._entries.popitem(last=False)
             self.octets -= oldest
 
+    def add(self, key: _Key, octets: int) -> None:
+        """Count octets that were added to what is kept under a key; it may be too much then."""
+        found = self._entries.get(key)
+        if found is not None:
+            self.keep(key, found[0], found[1] - _ENTRY + octets)
+
     def drop(self, key: _Key) -> None:
         """Forget what is kept under a key, if anything is."""
         found = self._entries.pop(key, None)
