@@ -11,9 +11,10 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from relay.control import calling
 from relay.control.caller import OPERATOR
 from relay.control.calling import Asked, call
-from relay.control.route import Route
+from relay.control.route import Registry, Route
 from relay.errors import OperationError
 from tests.harness.admin import AdminUnderTest, admin_under_test
 from tests.harness.routes import all_routes
@@ -84,11 +85,8 @@ def _asked(one: Route) -> Iterator[Asked]:
             yield with_(values, query, json.dumps(changed).encode())
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", sorted({one.name.partition(".")[0] for one in all_routes()}))
-async def test_odd_values_never_break_a_route(admin: AdminUnderTest, name: str) -> None:
-    """No exception but an OperationError below 500, and every answer decodes as its type."""
-    registry = admin.services.registry
+async def try_everything(registry: Registry, name: str) -> None:
+    """Ask the routes of one noun for everything; fails at the first answer that must not be."""
     tried = refused = 0
     for one in registry.routes:
         if one.name.partition(".")[0] != name:
@@ -108,3 +106,21 @@ async def test_odd_values_never_break_a_route(admin: AdminUnderTest, name: str) 
             elif one.result is not None:
                 msgspec.json.decode(answered.content, type=one.result)
     assert refused < tried
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", sorted({one.name.partition(".")[0] for one in all_routes()}))
+async def test_odd_values_never_break_a_route(admin: AdminUnderTest, name: str) -> None:
+    """No exception but an OperationError below 500, and every answer decodes as its type."""
+    await try_everything(admin.services.registry, name)
+
+
+async def test_control_a_reader_that_lets_an_exception_through_is_noticed(
+    admin: AdminUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no refusal of ours would be a 500."""
+    monkeypatch.setattr(
+        calling, "read_json", lambda body, kind: msgspec.json.decode(body, type=kind)
+    )
+    with pytest.raises(msgspec.ValidationError):
+        await try_everything(admin.services.registry, "accounts")

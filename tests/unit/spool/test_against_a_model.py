@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from relay.clock import SECOND
 from relay.message import Delivery, Disposition, Settlement, State
+from relay.spool import recovery
+from relay.spool.database import Database
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import Selection
@@ -252,3 +261,20 @@ class SpoolMachine(RuleBasedStateMachine):
 
 TestSpool = SpoolMachine.TestCase
 TestSpool.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+def test_control_a_start_that_forgets_what_was_claimed_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some sequence of steps shows it, without a search for the shortest."""
+
+    def give_back(database: Database, *_others: object) -> int:
+        database.begin()
+        database.run("DELETE FROM claimed")
+        database.commit()
+        return 0
+
+    monkeypatch.setattr(recovery, "_give_back", give_back)
+    steps = settings(TestSpool.settings, phases=[Phase.generate], database=None, derandomize=True)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(SpoolMachine, settings=steps)

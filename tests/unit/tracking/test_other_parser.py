@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.mail import mime
 from relay.mail.mime import Part, walk
 from tests.harness.programs import need_program
 from tests.harness.tracked import html_message, multipart, page, plan_of
@@ -121,6 +122,18 @@ def test_where_the_two_are_known_to_differ() -> None:
     """
     message = multipart("mixed", PLAIN, PART + b"--bb\r\nnot ours\r\n")
     (said,) = disagreements(message)
+    assert said.startswith("it ends at ")
+
+
+def test_control_a_parser_that_ends_a_part_too_early_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of a part's last line is no longer its own."""
+    honest = mime._Walker.leave
+    monkeypatch.setattr(
+        mime._Walker, "leave", lambda self, at, place: honest(self, at - len(b"</html>\r\n"), place)
+    )
+    (said,) = disagreements(OWN["alternative"])
     assert said.startswith("it ends at ")
 
 

@@ -5,6 +5,7 @@ that is not ours.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from metrics.events import Event, Kind
 from relay.errors import SpoolFullError
+from relay.mail.keyring import KeyRing
 from relay.settings import Blocks, SendingDomain
 from relay.web import tracking
 from relay.web.clients import ClientAddress
@@ -170,6 +172,19 @@ async def test_what_is_not_ours_is_404_and_says_nothing(site: Site, path: str) -
     assert "Server" not in headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert site.recorder.hits == []
+
+
+async def test_l10_control_without_the_signature_a_forged_click_counts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked above would notice: the same click is refused, then taken."""
+    foreign = Mint(KeyRing.of(b"another secret of thirty-two byte"), "t.relay.test")
+    forged = foreign.token(tokens.Kind.CLICK, WHO, destination=b"https://evil.test/")
+    assert (await site.ask("GET", "/c/" + forged))[0] == 404
+    assert site.recorder.hits == []
+    monkeypatch.setattr(hmac, "compare_digest", lambda _a, _b: True)
+    assert (await site.ask("GET", "/c/" + forged))[0] == 302
+    assert [event.kind for event in site.recorder.hits] == [Kind.CLICKED]
 
 
 async def test_queries_and_hosts_never_move_the_target(site: Site) -> None:
