@@ -9,6 +9,7 @@ forget-marks    the ledger folds what it is given, whether or not it has it alre
 swallow-sync    a sync that fails is taken for one that did not
 leak-tasks      each message leaves a task behind that never ends
 leak-descriptors  each message leaves a descriptor behind
+lose-cr         a CR that comes last in what was read is forgotten, by both SMTP readers
 """
 
 from __future__ import annotations
@@ -110,7 +111,24 @@ def _leak_descriptors() -> None:
     _leak(lambda: os.open(os.devnull, os.O_RDONLY))
 
 
+def _lose_cr() -> None:
+    from relay.delivery.replies import RawReply, ReplyReader
+    from relay.submission.reader import LineReader
+
+    lines, replies = LineReader.feed, ReplyReader.feed
+
+    def feed_lines(self: LineReader, data: bytes) -> None:
+        lines(self, data.removesuffix(b"\r"))
+
+    def feed_replies(self: ReplyReader, data: bytes) -> list[RawReply]:
+        return replies(self, data.removesuffix(b"\r"))
+
+    LineReader.feed = feed_lines  # type: ignore[method-assign]  # that is the break
+    ReplyReader.feed = feed_replies  # type: ignore[method-assign]  # that is the break
+
+
 _BREAKS = {
+    "lose-cr": _lose_cr,
     "leak-tasks": _leak_tasks,
     "leak-descriptors": _leak_descriptors,
     "forget-marks": _forget_marks,
