@@ -24,16 +24,16 @@ from relay.submission.states import EngineError, State
 # Members of an enumeration are looked up slowly; these names are read for each command.
 _COMMAND, _SASL, _DATA, _ASKED, _CLOSED = State
 
-
 Verb = Callable[["Engine", bytes], Event | None]
 
 
 class Engine:
     """One connection's dialogue.
 
-    Attributes for the verbs and the session: `helo` (str, empty before EHLO), `extended`,
-    `authenticated`, `tls` (bool), `in_transaction`, `smtputf8` (of the transaction), `recipients`
-    and `messages` (counts), `state`, `failed_logins`, `commands` (lines answered so far).
+    Attributes for the verbs and the session: `helo` (empty before EHLO), `extended`, `tls`,
+    `authenticated`, `in_transaction`, `smtputf8` (of the transaction), `recipients`, `messages`
+    (counts), `senderless` (commands without a sender since MAIL was refused; -1: it was not),
+    `state`, `failed_logins`, `commands` (lines answered so far).
     """
 
     def __init__(
@@ -188,8 +188,7 @@ class Engine:
     @property
     def buffered(self) -> int:
         """Octets held: input not yet read, and content not yet complete."""
-        held = len(self._reader)
-        return held + self._collector.size if self._collector is not None else held
+        return len(self._reader) + (self._collector.size if self._collector is not None else 0)
 
     @property
     def between_messages(self) -> bool:
@@ -241,6 +240,7 @@ class Engine:
     def end_transaction(self) -> None:
         """Forget sender and recipients (RFC 5321 section 4.1.1.5)."""
         self.in_transaction = False
+        self.senderless = -1
         self.recipients = 0
         self.smtputf8 = False
 

@@ -38,10 +38,18 @@ def _login(engine: "Engine", _asked: LoginTried, reply: bytes) -> None:
 
 
 def _sender(engine: "Engine", asked: SenderGiven, reply: bytes) -> None:
-    engine.say(reply)
     if reply[:1] == b"2":
+        engine.say(reply)
         engine.begin_transaction(smtputf8=asked.parameters.smtputf8)
-    elif engine.options.count_refusals:
+    else:
+        refuse_sender(engine, reply, charged=engine.options.count_refusals)
+
+
+def refuse_sender(engine: "Engine", reply: bytes, *, charged: bool = True) -> None:
+    """Refuse MAIL: what was pipelined behind it will have no sender."""
+    engine.say(reply)
+    engine.senderless = 0
+    if charged:
         engine.charge()
 
 

@@ -21,6 +21,7 @@ from relay.submission.events import (
     RecipientPath,
     SenderGiven,
 )
+from relay.submission.outcomes import refuse_sender
 from relay.submission.parameters import ParameterError
 
 # What is written into Received fields and logs must be harmless. Underscores are no part of host
@@ -109,7 +110,7 @@ def _mail(engine: Engine, argument: bytes) -> Event | None:
         engine.close(replies.TOO_MANY_MESSAGES)
         return None
     if argument[:5].upper() != b"FROM:":
-        engine.fail(replies.BAD_MAIL)
+        refuse_sender(engine, replies.BAD_MAIL)
         return None
     options, limits = engine.options, engine.limits
     try:
@@ -117,7 +118,7 @@ def _mail(engine: Engine, argument: bytes) -> Event | None:
         plain = addresses.plain_path(text, limits.local_part)
         path, rest = (b"", plain[1]) if plain is not None else addresses.split_path(text)
         if rest and not engine.extended:
-            engine.fail(replies.PARAMETERS_NEED_EHLO)
+            refuse_sender(engine, replies.PARAMETERS_NEED_EHLO)
             return None
         found = parameters.read_sender(
             rest, limit=limits.message, smtputf8=options.smtputf8, dsn=options.dsn
@@ -134,19 +135,34 @@ def _mail(engine: Engine, argument: bytes) -> Event | None:
                 local_limit=limits.local_part,
             )
     except AddressError as error:
-        engine.fail(error.reply.encode("ascii"))
+        refuse_sender(engine, error.reply.encode("ascii"))
     except ParameterError as error:
-        engine.fail(error.reply)
+        refuse_sender(engine, error.reply)
     else:
         return SenderGiven(sender=sender, parameters=found, typed=rest)
     return None
+
+
+def _refuse_senderless(engine: Engine) -> None:
+    """Refuse RCPT or DATA outside a transaction.
+
+    Behind a refused MAIL as many as a message has are charged once: who pipelines them could not
+    know (RFC 2920). They are counted, for what is charged must not depend on the chunks.
+    """
+    before, most = engine.senderless, engine.limits.recipients
+    if 0 <= before <= most:
+        engine.senderless = before + 1
+    if 0 < before <= most:
+        engine.say(replies.MAIL_FIRST)
+    else:
+        engine.fail(replies.MAIL_FIRST)
 
 
 def _rcpt(engine: Engine, argument: bytes) -> Event | None:
     if not _may_talk(engine):
         return None
     if not engine.in_transaction:
-        engine.fail(replies.MAIL_FIRST)
+        _refuse_senderless(engine)
         return None
     if argument[:3].upper() != b"TO:":
         engine.fail(replies.BAD_RCPT)
@@ -190,7 +206,7 @@ def _data(engine: Engine, argument: bytes) -> Event | None:
     if argument:
         engine.fail(replies.NO_ARGUMENT)
     elif not engine.in_transaction:
-        engine.fail(replies.MAIL_FIRST)
+        _refuse_senderless(engine)
     elif not engine.recipients:
         engine.fail(replies.RCPT_FIRST)
     else:

@@ -323,6 +323,45 @@ def test_refused_recipients_use_up_the_budget_only_where_nobody_logs_in() -> Non
         assert engine.state is expected
 
 
+def refusing(data: bytes, size: int, *, counted: bool = False) -> Engine:
+    """Give an engine that was fed in chunks of this size and whose MAIL was always refused."""
+    limits = replace(LIMITS, recipients=100)
+    engine = Engine(replace(OPEN, count_refusals=counted), limits, VERBS)
+    for at in range(0, len(data), size):
+        engine.feed(data[at : at + size])
+        while engine.next_event() is not None:
+            engine.answer(b"452 4.3.1 No room")
+    return engine
+
+
+GROUP = b"MAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<c@d.test>\r\n" * 100 + b"DATA\r\n"
+
+
+@pytest.mark.parametrize("size", [7, 1460, 65_536])
+@pytest.mark.parametrize("counted", [False, True])
+def test_what_is_pipelined_behind_a_refused_mail_is_charged_once(size: int, counted: bool) -> None:
+    engine = refusing(START + GROUP * 3, size, counted=counted)
+    assert engine.errors == 3 * (2 if counted else 1)
+    assert engine.take_output().count(b"503 5.5.1") == 3 * 101
+    assert not engine.closed
+
+
+def test_behind_a_mail_that_is_no_mail_it_is_the_same() -> None:
+    assert refusing(START + GROUP.replace(b"FROM", b"FORM"), 99).errors == 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GROUP + b"RCPT TO:<c@d.test>\r\n" * 19,  # more than any message has
+        GROUP[:42] + b"RSET\r\n" + b"DATA\r\n" * 20,  # known by now
+        b"RCPT TO:<c@d.test>\r\n" * 20,
+    ],
+)
+def test_other_commands_without_a_sender_are_charged_each(data: bytes) -> None:
+    assert refusing(START + data, 65_536).closed
+
+
 def test_a_customers_bad_recipients_are_no_errors_of_the_dialogue() -> None:
     for options, login, expected in ((OPTIONS, PLAIN, 60), (OPEN, b"", 21)):
         played = Played(options)
