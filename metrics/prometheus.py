@@ -75,6 +75,11 @@ METRICS: dict[str, Named] = {
         ),
         Named("waypost_connections", "gauge", ("listener",), "Open connections by listener."),
         Named(
+            "waypost_log_errors_total", "counter", ("process", "cause"),
+            "Errors in the log of control and of each worker since its start; of them those for "
+            "lack of memory.",
+        ),
+        Named(
             "waypost_submissions_total", "counter", ("result",), "Messages at the end of DATA."
         ),
         Named(

@@ -81,8 +81,11 @@ class Errand:
         self._message = message
         try:
             made = office.departure.depart(self._delivery, message, content)
-        except MemoryError:  # not the mail's fault: it is tried again when there is room
-            _log.error("delivery %d is put off: no memory to render it", self._delivery.id)
+        except MemoryError as problem:  # not the mail's fault: it is tried again when there is room
+            cause = (MemoryError, problem, None)  # where it was does not matter
+            _log.error(
+                "delivery %d is put off: no memory to render it", self._delivery.id, exc_info=cause
+            )
             self._put_off("no memory to render it")
             return None
         except Exception as problem:  # noqa: BLE001 - our bug must not cost the mail, nor the lane

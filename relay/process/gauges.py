@@ -7,6 +7,7 @@ import os
 import resource
 from collections import Counter
 
+from relay import log
 from relay.clock import now
 from relay.live_settings import LiveSettings
 from relay.process.doors import Doors
@@ -156,6 +157,7 @@ class Receiver:
             **inbound,
             **submissions,
             **self._sending.counters(),
+            **{f"log_errors_{cause}": count for cause, count in log.errors.items()},
         }
 
 

@@ -14,6 +14,7 @@ from relay.control.brakes import Standing
 from relay.ledger.engine import Ledger
 from relay.ledger.facts_total import facts_total
 from relay.link.hub import Hub, Peer
+from relay.log import CAUSES, errors
 from relay.submission.replies import LIMITS
 from relay.web.tracking import UNRECORDED
 
@@ -103,6 +104,11 @@ def _counted(peers: list[Peer]) -> Iterator[Sample]:
         yield Sample("waypost_rewrite_skipped_total", (reason,), total)
     for limit in LIMITS:
         yield Sample("waypost_limits_total", (limit,), _count(peers, f"limit_{limit}"))
+    for cause in CAUSES:
+        yield Sample("waypost_log_errors_total", ("control", cause), float(errors[cause]))
+        for peer in peers:
+            found = _count([peer], f"log_errors_{cause}")
+            yield Sample("waypost_log_errors_total", (f"worker-{peer.worker}", cause), found)
     for result in _SUBMITTED:
         total = _count(peers, f"submissions_{result}")
         yield Sample("waypost_submissions_total", (result,), total)

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from relay import log
 from relay.log import _LineFormatter
 
 
@@ -29,3 +30,22 @@ def test_text_from_the_wire_forges_nothing(text: str) -> None:
 def test_a_long_record_is_cut() -> None:
     record = logging.LogRecord("x", logging.INFO, __file__, 1, "y" * 100_000, None, None)
     assert len(_LineFormatter("%(message)s").format(record)) <= 4000
+
+
+def test_errors_are_counted_and_those_for_lack_of_memory_apart() -> None:
+    before = dict(log.errors)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        log.set_up("worker-0", "info")
+        one = logging.getLogger("relay.test")
+        one.warning("no error")
+        one.error("an error")
+        one.error("no memory", exc_info=MemoryError())
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert {cause: log.errors[cause] - before[cause] for cause in log.CAUSES} == {
+        "memory": 1,
+        "other": 1,
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from relay.clock import now
 from relay.delivery.outgoing import Outcome, Problem, Stage, Verdict
 from relay.delivery.schedule import Schedule
@@ -60,3 +62,37 @@ async def test_mail_that_we_cannot_render_or_send_is_held(tmp_path: Path) -> Non
     assert ["ZeroDivisionError" in held[0].last_reply, "bare LF" in held[1].last_reply] == [
         True, True,
     ]  # fmt: skip
+
+
+class NoMemory:
+    """A message that is too large for now."""
+
+    def depart(self, *_of: object) -> None:
+        raise MemoryError
+
+
+async def test_mail_that_there_is_no_memory_for_waits_and_the_log_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cause goes with the record: metrics count it (`relay.log`)."""
+    async with clerk(tmp_path, settings()) as under_test:
+        await under_test.hand_in(CONTENT, "ann@inbox.test")
+        spool = under_test.spool
+        (queue,) = (await spool.due(now(), 10)).queues
+        (claimed,) = await spool.claim([(queue.id, 1)], now())
+        office = Office(
+            spool=spool,
+            departure=cast(Departure, NoMemory()),
+            schedule=Schedule(),
+            clock=now,
+            node="node1",
+            told=lambda _event, _spool: None,
+            finished=lambda *_of: None,
+        )
+        assert await Errand(claimed, office).make() is None
+        await spool.record([b"\xc0"])
+        (waiting,) = await spool.waiting(Selection(), 10)
+    assert (waiting.state.name, waiting.attempt) == ("WAITING", claimed.attempt)
+    (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], MemoryError)
