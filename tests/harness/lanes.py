@@ -21,6 +21,8 @@ QUICKLY = DispatchOptions(tick=0.01, lingering=0.02)
 class Office:
     """Lanes that write down what they get and settle it as told."""
 
+    patience = 20.0  # seconds that are waited for something
+
     def __init__(self, spool: LocalSpool) -> None:
         self.spool = spool
         self.dispatcher: Dispatcher
@@ -58,7 +60,7 @@ class Office:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that lanes bring about."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(self.patience):
             while not condition():
                 self._changed.clear()
                 waiting = asyncio.ensure_future(self._changed.wait())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from relay.errors import SpoolFullError
 from relay.message import Delivery
 from relay.recipients import RecipientIndex
+from relay.spool.files import DiskFiles
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
-from relay.spool.protocol import Selection
+from relay.spool.protocol import DamagedContentError, Selection
 from tests.harness.spooled import WallClock, done, message_to, put
 
 KB = 1024
@@ -82,6 +84,26 @@ async def test_a_disk_filled_by_mail_alone_empties_again(small_disk: Path) -> No
         found = await spool.waiting(Selection(), 1000)
         assert [d.id for d in found] == [d.id for d in taken]
         assert spool.failure is None
+
+
+async def test_control_a_write_that_fails_silently_is_noticed(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was acknowledged is then not there."""
+    honest = DiskFiles.write
+
+    def write(self: DiskFiles, fd: int, parts: Sequence[bytes], offset: int) -> None:
+        with contextlib.suppress(OSError):
+            honest(self, fd, parts, offset)
+
+    monkeypatch.setattr(DiskFiles, "write", write)
+    async with open_spool(small_disk / "0", 0, options(0), clock=WallClock()) as spool:
+        taken = []
+        with contextlib.suppress(SpoolFullError):
+            for _ in range(250):  # 5 MB, of which 4 fit
+                taken += await put(spool, "a.test", content=b"x" * 20 * KB)
+        with pytest.raises(DamagedContentError):
+            await asyncio.gather(*(spool.load(delivery.message) for delivery in taken))
 
 
 @pytest.mark.parametrize("size", [9_000, 20_480])

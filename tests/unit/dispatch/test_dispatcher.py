@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.clock import SECOND
+from relay.dispatch.destination import Destination
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dispatch.lanes import Take
 from relay.dispatch.limits import DispatchOptions, Feedback, Limits
@@ -17,7 +18,7 @@ from relay.shared_table import SharedTable
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import DamagedContentError, Selection
-from tests.harness.lanes import QUICKLY, running, send
+from tests.harness.lanes import QUICKLY, Office, running, send
 from tests.harness.spooled import WallClock, done, message_to, put, retry
 
 
@@ -124,6 +125,21 @@ async def test_a_clock_set_back_while_nobody_ran_does_not_either(
         await office.count(1)
 
 
+@pytest.mark.long
+async def test_control_a_clock_set_back_that_nobody_minds_is_noticed(
+    spool: LocalSpool, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K02: the check above fails where due times stay as they were."""
+
+    async def nothing(_self: Dispatcher) -> None:
+        pass
+
+    monkeypatch.setattr(Dispatcher, "_bring_near", nothing)
+    monkeypatch.setattr(Office, "patience", 3.0)
+    with pytest.raises(TimeoutError):
+        await test_a_clock_set_back_while_nobody_ran_does_not_either(spool, clock)
+
+
 # -- fairness ----------------------------------------------------------------------------------
 
 
@@ -138,6 +154,19 @@ async def test_a_stuck_destination_delays_no_other(spool: LocalSpool, clock: Wal
             await send(office, f"d{n % 5}.test")
         await office.count(50)
         assert "slow.test" not in {d.destination for d in office.sent}
+
+
+@pytest.mark.long
+async def test_control_a_window_without_shares_is_noticed(
+    spool: LocalSpool, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P21: the check above fails where one destination may fill the window."""
+    monkeypatch.setattr(Destination, "share", 100)
+    monkeypatch.setattr(Office, "patience", 3.0)
+    monkeypatch.setattr(Dispatcher, "_allowance", lambda _self, _name: 100)
+    with pytest.raises(TimeoutError):
+        await test_a_stuck_destination_delays_no_other(spool, clock)
+    assert sum(w.claimed for w in await spool.destinations()) == 100
 
 
 async def test_many_slow_destinations_leave_lanes_to_quick_ones(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, inspect, select
+from sqlalchemy import Connection, MetaData, event, inspect, select
 
 from relay.errors import ConfigError, StorageError
 from relay.ledger import tables
@@ -139,6 +140,21 @@ async def test_a_broken_migration_leaves_nothing(url: str, monkeypatch: pytest.M
         names = await ledger.read(lambda c: inspect(c).get_table_names())
         assert "half" not in names
         assert "events" in names
+
+
+async def test_control_a_migration_outside_a_transaction_is_noticed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P18: the check above fails where each statement is committed by itself."""
+    honest = event.listen
+
+    def listen(target: object, name: str, told: Callable[..., object], **how: bool) -> None:
+        if name != "begin":
+            honest(target, name, told, **how)
+
+    monkeypatch.setattr("relay.ledger.engine.event.listen", listen)
+    with pytest.raises(AssertionError, match="half"):
+        await test_a_broken_migration_leaves_nothing(url, pytest.MonkeyPatch())
 
 
 async def test_migrations_make_what_the_code_expects(url: str) -> None:

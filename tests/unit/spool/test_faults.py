@@ -17,6 +17,7 @@ from relay.spool.files import DiskFiles
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import DamagedContentError, Recipients, Selection
+from relay.spool.segments import Segments
 from tests.harness.spooled import WallClock, done, message_to, put
 
 OPTIONS = SpoolOptions(disk_reserve=0)
@@ -66,6 +67,16 @@ async def test_a_full_disk_refuses_mail_and_takes_it_again(tmp_path: Path) -> No
         assert [d.id for d in await spool.waiting(Selection(), 10)] == [third[0].id]
         assert (await spool.load(third[0].message))[1] == b"third"
         assert b"never" not in [e for b in await spool.batches(0, 99) for e in b.events]
+
+
+async def test_control_a_full_disk_taken_for_a_broken_one_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P09: the check above fails where want of space ends the spool."""
+    monkeypatch.setattr("relay.spool.writer._FULL", ())
+    with pytest.raises(StorageError, match="has failed") as caught:
+        await test_a_full_disk_refuses_mail_and_takes_it_again(tmp_path)
+    assert not isinstance(caught.value, SpoolFullError)
 
 
 class Kept:
@@ -178,6 +189,21 @@ async def test_a_damaged_content_is_never_given_out(tmp_path: Path) -> None:
         assert (await spool.load(second.message))[1] == b"B" * 500
 
 
+async def test_control_a_damaged_content_that_is_believed_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P19: the check above fails where a record is read without its checksum."""
+
+    class Zero:
+        @staticmethod
+        def crc32(*_octets: object) -> int:
+            return 0
+
+    monkeypatch.setattr("relay.spool.record.zlib", Zero)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await test_a_damaged_content_is_never_given_out(tmp_path)
+
+
 @pytest.mark.parametrize("size", [0, 10, 300])
 async def test_a_segment_that_lost_its_end_is_set_aside(tmp_path: Path, size: int) -> None:
     async with opened(tmp_path, DiskFiles()) as spool:
@@ -218,6 +244,21 @@ async def test_what_a_crash_left_behind_the_committed_end_is_written_over(tmp_pa
         assert (await spool.load(first.message))[1] == b"first"
         spool.cache.drop(second.message)
         assert (await spool.load(second.message))[1] == b"second"
+
+
+async def test_control_what_is_not_written_over_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P19: the check above fails where a start goes on behind all that the file holds."""
+    honest = Segments.start
+
+    def start(self: Segments, number: int, size: int) -> None:
+        path = self.path(number)
+        honest(self, number, max(size, path.stat().st_size) if path.exists() else size)
+
+    monkeypatch.setattr(Segments, "start", start)
+    with pytest.raises(AssertionError, match="half a message"):
+        await test_what_a_crash_left_behind_the_committed_end_is_written_over(tmp_path)
 
 
 async def test_a_spool_of_a_newer_program_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def test_a_step_that_breaks_off_leaves_the_version_before(tmp_path: Path) -> Non
     database.close()
 
 
+def test_control_steps_outside_a_transaction_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P18: the check above fails where each statement is committed by itself."""
+    for word in ("begin", "commit"):
+        monkeypatch.setattr(Database, word, lambda _self: None)
+    with pytest.raises(AssertionError, match="more"):
+        test_a_step_that_breaks_off_leaves_the_version_before(tmp_path)
+
+
 def test_a_migrated_file_is_left_alone(tmp_path: Path) -> None:
     database = Database(tmp_path / "spool.sqlite")
     schema.migrate(database)
