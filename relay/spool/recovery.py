@@ -82,7 +82,10 @@ def _identify(database: Database, path: Path, number: int) -> None:
 def recover(database: Database, segments: Segments, options: SpoolOptions, now: int) -> Index:
     """Bring index, segments and claimed deliveries to where work can go on."""
     index = Index()
-    for number, size, live, live_bytes in database.rows("SELECT * FROM segments"):
+    for row in database.rows("SELECT * FROM segments"):
+        if None in row:  # the table does not allow it: pages are missing
+            raise StorageError(f"{database.path} is damaged: a segment without a size: {row}")
+        number, size, live, live_bytes = row
         index.segments[number] = SegmentState(size, live, live_bytes)
     _clean_segments(segments, index)
     outbox = database.row("SELECT max(id), max(last_id), sum(size) FROM outbox") or (0, 0, 0)

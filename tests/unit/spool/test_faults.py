@@ -279,6 +279,18 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         opened(tmp_path, DiskFiles())
 
 
+async def test_a_database_that_lost_pages_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path, DiskFiles()) as spool:
+        await put(spool, "a.test")
+    with sqlite3.connect(tmp_path / "3" / "spool.sqlite") as file:
+        file.execute("CREATE TABLE torn AS SELECT id, NULL AS size, NULL, NULL FROM segments")
+        file.execute("DROP TABLE segments")
+        file.execute("ALTER TABLE torn RENAME TO segments")
+    file.close()
+    with pytest.raises(StorageError, match=r"spool\.sqlite is damaged"):
+        opened(tmp_path, DiskFiles())
+
+
 async def test_everything_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     async with opened(tmp_path, DiskFiles()) as spool:
         await put(spool, "a.test")
