@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 import pytest
 import uvloop
 
+from relay.shared_table import SharedTable
 from relay.submission import replies
-from relay.submission.limits import Gate, GateLimits, LocalTally, address_key
+from relay.submission.limits import Gate, GateLimits, LocalTally, Tally, address_key
 from relay.submission.session import SubmissionSession
 from relay.submission.tls import ServerTls
 from tests.harness.smtp_talk import PLAIN, Talk, open_door
@@ -107,6 +110,39 @@ def test_failed_logins_are_limited_per_address_and_account() -> None:
     assert gate.login_refusal("203.0.113.1", b"ann") is None
     clock.now += 3600
     assert gate.login_refusal("203.0.113.1", b"bob") is None
+
+
+def who_failed_is_refused_still(tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of K04: the wall clock jumps ten days ahead, and no window has passed for it."""
+    gate = Gate(GateLimits(), tally)
+    for _ in range(10):
+        gate.note_failure("192.0.2.1", b"bob")
+    later = time.time() + 10 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(time, "time_ns", lambda: int(later * 1e9))
+    assert gate.login_refusal("192.0.2.1", b"ann") == replies.TOO_MANY_FAILED_LOGINS
+
+
+def test_windows_do_not_follow_the_wall_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = SharedTable(tmp_path / "table", 0, 1, slots=64)
+    for tally in (LocalTally(), shared):
+        who_failed_is_refused_still(tally, monkeypatch)
+    shared.close()
+
+
+def test_control_windows_that_follow_the_wall_clock_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wall() -> float:
+        return time.time()  # whatever it is by then
+
+    shared = SharedTable(tmp_path / "table", 0, 1, slots=64, monotonic=wall)
+    for tally in (LocalTally(clock=wall), shared):
+        with pytest.raises(AssertionError):
+            who_failed_is_refused_still(tally, monkeypatch)
+    shared.close()
 
 
 async def test_c34_one_connection_too_many_is_told(server_tls: ServerTls) -> None:
