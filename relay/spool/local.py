@@ -44,7 +44,8 @@ def open_spool(
 ) -> LocalSpool:
     """Lock and open a spool directory, made where missing, and recover what a crash left.
 
-    Raises SpoolHeldError (somebody works on it), StorageError (unreadable, newer, another's).
+    Raises SpoolHeldError (somebody works on it), StorageError (unreadable, newer, another's),
+    OSError (no file of it can be made or locked: a read-only file system).
     Blocks on the disk: call it before the loop runs, or in a thread. Then use the spool with
     `async with`, or `start` and `close`.
     """

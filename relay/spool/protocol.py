@@ -192,7 +192,8 @@ class Spool(Protocol):
     async def load(self, message: int) -> tuple[Message, bytes]:
         """Give a message and its content; cached for what was just accepted.
 
-        Raises KeyError when it is gone, DamagedContentError when its bytes are not intact.
+        Raises KeyError when it is gone, DamagedContentError when its bytes are not intact, OSError
+        when they cannot be read now.
         """
         ...
 
