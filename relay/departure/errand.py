@@ -4,6 +4,7 @@ with its outcome.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ from relay.spool.protocol import DamagedContentError, Spool
 _log = logging.getLogger(__name__)
 _MAX_REASON = 1000
 _PUT_OFF = 5 * SECOND
+_SHORTAGES = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+def _passes(problem: OSError | MemoryError) -> bool:
+    """Tell whether it is only for now, unlike a disk that does not give back what it has."""
+    return isinstance(problem, MemoryError) or problem.errno in _SHORTAGES
 
 
 class Notices(Protocol):
@@ -78,15 +85,16 @@ class Errand:
         except (KeyError, DamagedContentError):
             self._set_aside("content lost or damaged")
             return None
+        except (OSError, MemoryError) as problem:
+            if not _passes(problem):
+                raise
+            self._wait_for_room("no memory or no descriptor to read it", problem)
+            return None
         self._message = message
         try:
             made = office.departure.depart(self._delivery, message, content)
-        except MemoryError as problem:  # not the mail's fault: it is tried again when there is room
-            cause = (MemoryError, problem, None)  # where it was does not matter
-            _log.error(
-                "delivery %d is put off: no memory to render it", self._delivery.id, exc_info=cause
-            )
-            self._put_off("no memory to render it")
+        except MemoryError as problem:
+            self._wait_for_room("no memory to render it", problem)
             return None
         except Exception as problem:  # noqa: BLE001 - our bug must not cost the mail, nor the lane
             _log.exception("delivery %d cannot be rendered", self._delivery.id)
@@ -134,6 +142,12 @@ class Errand:
             office.spool,
             partial(self._settle, settlement, outcome, ended.event),
         )
+
+    def _wait_for_room(self, why: str, problem: OSError | MemoryError) -> None:
+        """Put off what is not the mail's fault, and tell of it in the log and by its count."""
+        cause = (type(problem), problem, None)  # where it was does not matter
+        _log.error("delivery %d is put off: %s", self._delivery.id, why, exc_info=cause)
+        self._put_off(why)
 
     def _put_off(self, why: str) -> None:
         """Try again a little later; no attempt is counted, since none was made."""

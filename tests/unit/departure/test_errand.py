@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
@@ -71,10 +73,27 @@ class NoMemory:
         raise MemoryError
 
 
-async def test_mail_that_there_is_no_memory_for_waits_and_the_log_says_why(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def failing(problem: Exception) -> Callable[[int], Awaitable[object]]:
+    """Give a way to load content that fails."""
+
+    async def load(_message: int) -> object:
+        raise problem
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "problem", [None, MemoryError(), OSError(errno.EMFILE, "files"), OSError(errno.EIO, "disk")]
+)
+async def test_mail_that_there_is_no_room_for_waits_and_the_log_says_why(
+    problem: Exception | None,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The cause goes with the record: metrics count it (`relay.log`)."""
+    """Rendering or reading (a `problem`): no attempt is counted, and the cause goes with the record
+    (`relay.log` counts it). A disk that gives nothing back is dispatch's to judge: the control.
+    """
     async with clerk(tmp_path, settings()) as under_test:
         await under_test.hand_in(CONTENT, "ann@inbox.test")
         spool = under_test.spool
@@ -89,10 +108,17 @@ async def test_mail_that_there_is_no_memory_for_waits_and_the_log_says_why(
             told=lambda _event, _spool: None,
             finished=lambda *_of: None,
         )
-        assert await Errand(claimed, office).make() is None
+        if problem is not None:
+            monkeypatch.setattr(spool, "load", failing(problem))
+        errand = Errand(claimed, office)
+        if isinstance(problem, OSError) and problem.errno == errno.EIO:
+            with pytest.raises(OSError, match="disk"):
+                await errand.make()
+            return
+        assert await errand.make() is None
         await spool.record([b"\xc0"])
         (waiting,) = await spool.waiting(Selection(), 10)
     assert (waiting.state.name, waiting.attempt) == ("WAITING", claimed.attempt)
     (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
     assert record.exc_info is not None
-    assert isinstance(record.exc_info[1], MemoryError)
+    assert isinstance(record.exc_info[1], MemoryError if problem is None else type(problem))
