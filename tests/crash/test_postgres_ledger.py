@@ -131,9 +131,12 @@ async def test_a_commit_whose_answer_is_lost(
     assert verdict.findings.lost == []
 
 
-async def test_a_server_without_fsync_is_told_of(tmp_path: Path, cluster: Cluster) -> None:
-    """P15; and `synchronous_commit = off` in the server does not reach our sessions."""
-    async with stage_at(tmp_path, cluster.database()) as stage:
+@pytest.mark.parametrize(("broken", "told"), [("", True), ("trust-server", False)])
+async def test_a_server_without_fsync_is_told_of(
+    tmp_path: Path, cluster: Cluster, broken: str, told: bool
+) -> None:
+    """P15, and its control."""
+    async with stage_at(tmp_path, cluster.database(), broken=broken) as stage:
         _, metrics = await stage.relay.ask("GET", "/metrics")
-        assert "\nwaypost_ledger_durable 0.0\n" in metrics
-        assert "THE LEDGER IS NOT DURABLE" in stage.relay.log.read_text()
+        assert ("\nwaypost_ledger_durable 0.0\n" in metrics) is told
+        assert ("THE LEDGER IS NOT DURABLE" in stage.relay.log.read_text()) is told
