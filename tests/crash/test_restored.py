@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.long]
 MIX = Mix(sending_domain="plain.test")
 
 
-def backup(source: Path, target: Path) -> None:
-    """Copy what a running relay cannot do without."""
+def databases(source: Path, target: Path) -> None:
+    """Copy what a running relay cannot do without, but for contents."""
     shutil.copytree(source / "keys", target / "keys")
     for path in [*source.glob("spool/*/spool.sqlite"), source / "ledger.sqlite"]:
         copy = target / path.relative_to(source)
@@ -35,11 +35,17 @@ def backup(source: Path, target: Path) -> None:
         here.backup(there)
         here.close()
         there.close()
+
+
+def contents(source: Path, target: Path) -> None:
+    """Copy the segments."""
     for segments in source.glob("spool/*/segments"):
         shutil.copytree(segments, target / segments.relative_to(source))
 
 
-async def test_what_a_backup_held_is_sent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("too_early", [False, True])
+async def test_what_a_backup_held_is_sent(tmp_path: Path, too_early: bool) -> None:
+    """P17, and the control: a backup whose contents were copied before its databases."""
     nowhere = {"delivery": {"mode": "smarthost", "smarthost": "127.0.0.1:1"}}
     sink = Sink(tmp_path / "sink.jsonl")
     host, port = await sink.start()
@@ -48,13 +54,17 @@ async def test_what_a_backup_held_is_sent(tmp_path: Path) -> None:
     try:
         async with RelayUnderTest(tmp_path / "old", settings=nowhere, workers=2) as old:
             tenant = await provision(old, untracked=("plain.test",))
+            new = RelayUnderTest(tmp_path / "new", settings=there, workers=2)
+            if too_early:
+                await asyncio.to_thread(contents, old.data_dir, new.data_dir)
             with LedgerFile(ledger) as file:
                 driver = Driver(submission_door(old, tenant), file)
                 await driver.run(mails("before", 40, seed=1, mix=MIX))
                 held = read_ledger(ledger)
                 during = asyncio.create_task(driver.run(mails("during", 60, seed=2, mix=MIX)))
-                new = RelayUnderTest(tmp_path / "new", settings=there, workers=2)
-                await asyncio.to_thread(backup, old.data_dir, new.data_dir)
+                await asyncio.to_thread(databases, old.data_dir, new.data_dir)
+                if not too_early:
+                    await asyncio.to_thread(contents, old.data_dir, new.data_dir)
                 await during
             await old.crash()
         wanted = held.addresses(held.acknowledged)
@@ -64,6 +74,10 @@ async def test_what_a_backup_held_is_sent(tmp_path: Path) -> None:
             async def arrived() -> bool:
                 return wanted <= {who for got in sink.got for who in got.recipients}
 
+            if too_early:
+                with pytest.raises(AssertionError, match="for what the backup held"):
+                    await new.until(arrived, "what the backup held to arrive", 5)
+                return
             await new.until(arrived, "what the backup held to arrive", 60)
             with LedgerFile(tmp_path / "second") as file:
                 driver = Driver(submission_door(new, tenant), file)

@@ -12,8 +12,6 @@ leak-descriptors  each message leaves a descriptor behind
 deaf            a worker that is asked to read its certificates again does not
 trust-server    the ledger does not ask whether its server is durable
 forget-unsent   facts are forgotten when they are read, not when the ledger has them
-restless        a listener that cannot take a connection asks again at once
-seconds-of-32-bits  dates in our header fields come from a signed number of 32 bits
 lose-cr         a CR that comes last in what was read is forgotten, by both SMTP readers
 """
 
@@ -22,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Sequence
 
 
@@ -160,30 +157,8 @@ def _forget_unsent() -> None:
     Outbox.batches = batches  # type: ignore[method-assign]  # that is the break
 
 
-def _restless() -> None:
-    from relay.submission.listener import Listener
-
-    def following(self: Listener) -> tuple[socket.socket, str] | None:
-        try:
-            connection, address = self._listening.accept()
-        except OSError:
-            return None
-        return connection, str(address[0])
-
-    Listener._next = following  # type: ignore[method-assign]  # that is the break
-
-
-def _seconds_of_32_bits() -> None:
-    from relay.acceptance import headers
-
-    honest = headers._date
-    headers._date = lambda seconds: honest((seconds + 2**31) % 2**32 - 2**31)  # type: ignore[assignment]
-
-
 _BREAKS = {
     "forget-unsent": _forget_unsent,
-    "restless": _restless,
-    "seconds-of-32-bits": _seconds_of_32_bits,
     "deaf": _deaf,
     "trust-server": _trust_server,
     "lose-cr": _lose_cr,
