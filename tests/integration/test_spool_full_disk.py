@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from relay.spool.files import DiskFiles
 from relay.spool.local import LocalSpool, open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import DamagedContentError, Selection
+from tests.harness.own_disk import own_disk
 from tests.harness.spooled import WallClock, done, message_to, put
 
 KB = 1024
@@ -25,19 +25,8 @@ KB = 1024
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a directory on a file system of 4 MB; skips where mounting is not allowed."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    try:
-        made = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("mount is not installed")
-    if made.returncode:
-        pytest.skip(f"mounting is not allowed here: {made.stderr.decode().strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    with own_disk(tmp_path / "disk", 4) as path:
+        yield path
 
 
 async def fill(spool: LocalSpool, content: bytes) -> list[Delivery]:

@@ -13,6 +13,7 @@ from relay.message import State
 from relay.spool.local import open_spool
 from relay.spool.options import SpoolOptions
 from relay.spool.protocol import Selection
+from tests.harness.own_disk import own_disk
 from tests.harness.spooled import WallClock, put
 
 OPTIONS = SpoolOptions(disk_reserve=0)
@@ -21,19 +22,8 @@ OPTIONS = SpoolOptions(disk_reserve=0)
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Give a directory on a file system of its own; skips where mounting is not allowed."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
-    try:
-        made = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("mount is not installed")
-    if made.returncode:
-        pytest.skip(f"mounting is not allowed here: {made.stderr.decode().strip()}")
-    try:
+    with own_disk(tmp_path / "disk", 8) as path:
         yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def mounted(path: Path, how: str) -> None:
